@@ -1,0 +1,99 @@
+"""The catalogue: decision data as TOML, each row with its source. No version or package name lives in code."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Row(BaseModel):
+    """A row of a catalogue file; unknown keys are errors, so that a typo in the data is found by its test."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    source: str
+
+
+class OsRow(Row):
+    id: str
+    version: str
+    codename: str
+    tried: str
+
+
+class PackageRow(Row):
+    purpose: str
+    names: tuple[str, ...]
+    os: tuple[str, ...] = ()
+    alternatives: tuple[str, ...] = ()
+
+
+class RepositoryRow(Row):
+    name: str
+    uri: str
+    components: tuple[str, ...]
+    key_url: str
+    key_fingerprint: str
+
+
+class EngineRow(Row):
+    name: str
+    variant: str
+    image: str
+    tag: str
+    architectures: tuple[str, ...]
+
+
+class WheelRow(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    distribution: str
+    version: str
+    member: str
+    sha256: str
+
+
+class ModelRow(Row):
+    name: str
+    license: str
+    wheel: WheelRow
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Catalog:
+    """All rows, in file order: the first row that fits holds."""
+
+    releases: tuple[OsRow, ...]
+    packages: tuple[PackageRow, ...]
+    repositories: tuple[RepositoryRow, ...]
+    engines: tuple[EngineRow, ...]
+    models: tuple[ModelRow, ...]
+
+    def packages_for(self, purpose: str, os_id: str, os_version: str) -> PackageRow:
+        """The package names for a purpose on a release. Raises LookupError when no row fits."""
+        for row in self.packages:
+            if row.purpose == purpose and (not row.os or f"{os_id} {os_version}" in row.os):
+                return row
+        raise LookupError(f"no packages for {purpose} on {os_id} {os_version}")
+
+
+@cache
+def load() -> Catalog:
+    """The shipped catalogue, read once."""
+    packages = _read("packages")
+    return Catalog(
+        releases=tuple(OsRow.model_validate(row) for row in _read("os")["os"]),
+        packages=tuple(PackageRow.model_validate(row) for row in packages["packages"]),
+        repositories=tuple(RepositoryRow.model_validate(row) for row in packages["repositories"]),
+        engines=tuple(EngineRow.model_validate(row) for row in _read("engines")["engine"]),
+        models=tuple(ModelRow.model_validate(row) for row in _read("models")["model"]),
+    )
+
+
+def _read(name: str) -> dict[str, list[dict[str, object]]]:
+    return tomllib.loads((files(__name__) / f"{name}.toml").read_text(encoding="utf-8"))
