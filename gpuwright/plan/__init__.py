@@ -1,0 +1,60 @@
+"""The plan: facts, settings and the catalogue in; what the host gets, with reasons, or refusals out.
+
+Pure: no I/O, no clock, neither pyinfra nor Ansible. `plan(facts after a deploy) == plan(facts before it)`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from gpuwright.catalog import Catalog
+from gpuwright.errors import Refusal
+from gpuwright.facts import HostFacts
+from gpuwright.plan.base import plan_base
+from gpuwright.plan.container_engine import plan_container_engine
+from gpuwright.plan.inference import plan_inference
+from gpuwright.plan.model import HostPlan, Reason
+from gpuwright.plan.model_store import plan_model_store
+from gpuwright.plan.notes import Notes
+from gpuwright.settings import HostSettings
+
+__all__ = ["HostPlan", "Reason", "plan_host"]
+
+
+def plan_host(facts: HostFacts, settings: HostSettings, catalog: Catalog) -> HostPlan | tuple[Refusal, ...]:
+    """What this host gets, or every reason why it gets nothing. Total: it raises for no input."""
+    notes = Notes()
+    _supported(facts, catalog, notes)
+    if notes.refusals:
+        return tuple(notes.refusals)  # names and packages are by release: nothing below could be judged
+    models = plan_model_store(settings, catalog, notes)
+    plan = HostPlan(
+        base=plan_base(facts, settings, catalog, notes),
+        container_engine=plan_container_engine(facts, settings, catalog, notes),
+        model_store=models,
+        inference=plan_inference(facts, settings, catalog, models, notes),
+        why={},
+    )
+    if notes.refusals:
+        return tuple(notes.refusals)
+    return replace(plan, why=notes.explain(path for path, _ in plan.leaves()))
+
+
+def _supported(facts: HostFacts, catalog: Catalog, notes: Notes) -> None:
+    known = [f"{row.id} {row.version}" for row in catalog.releases]
+    if f"{facts.os_id} {facts.os_version}" not in known:
+        notes.refuse(
+            "operating system",
+            facts.os_name or "no name in os-release",
+            ", ".join(known),
+            "Install one of these; nothing was changed.",
+        )
+    if facts.init != "systemd":
+        notes.refuse(
+            "init system",
+            f"pid 1 is {facts.init}",
+            "systemd",
+            "Boot the host with systemd; services are systemd units.",
+        )
+    if facts.arch not in ("x86_64", "aarch64"):
+        notes.refuse("architecture", facts.arch, "x86_64 or aarch64", "No engine image exists for it.")

