@@ -1,0 +1,67 @@
+"""apt repositories: deb822 with Signed-By, and a key that is checked before anything trusts it."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+
+from pyinfra import host
+from pyinfra.api import operation
+from pyinfra.api.command import PyinfraCommand
+
+from gpuwright.operations.files import FileStates, write
+from gpuwright.operations.shell import script
+from gpuwright.plan.model import AptRepository
+
+KEYRINGS = "/etc/apt/keyrings"
+
+
+@operation()
+def present(repositories: tuple[AptRepository, ...]) -> Generator[PyinfraCommand]:
+    """
+    Add repositories; a key with another fingerprint than the catalogue's is thrown away and fails the host.
+
+    + repositories: each with its key's URL and fingerprint
+    """
+    if not repositories:
+        return
+    keys = {repository.name: f"{KEYRINGS}/gpuwright-{repository.name}.asc" for repository in repositories}
+    there = host.get_fact(FileStates, paths=tuple(keys.values()))
+    for repository in repositories:
+        key = keys[repository.name]
+        if key not in there:
+            yield script(
+                """
+                umask 022; mkdir -p "$(dirname "$1")"
+                trap 'rm -f "$1.new"' EXIT
+                curl --fail --silent --show-error --location --proto =https --retry 3 --output "$1.new" "$2" || exit
+                found=$(gpg --show-keys --with-colons "$1.new" | sed -n 's/^fpr:*\\([0-9A-F]*\\):$/\\1/p' | head -n 1)
+                if [ "$found" != "$3" ]; then
+                    echo "key $2: fingerprint ${found:-none}; required: $3. Do not trust it; ask the vendor." >&2
+                    exit 1
+                fi
+                mv -f "$1.new" "$1"
+                """,
+                key,
+                repository.key_url,
+                repository.key_fingerprint,
+            )
+        yield from write(
+            {
+                f"/etc/apt/sources.list.d/gpuwright-{repository.name}.sources": (
+                    _deb822(repository, key),
+                    "0644",
+                )
+            }
+        )
+
+
+def _deb822(repository: AptRepository, key: str) -> str:
+    return (
+        "# Managed by gpuwright.\n"
+        "Types: deb\n"
+        f"URIs: {repository.uri}\n"
+        f"Suites: {repository.suite}\n"
+        f"Components: {' '.join(repository.components)}\n"
+        f"Architectures: {repository.architecture}\n"
+        f"Signed-By: {key}\n"
+    )

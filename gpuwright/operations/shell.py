@@ -1,0 +1,46 @@
+"""What operations share: a script with quoted arguments, one-line framed readings, and a failure with a reason."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from pyinfra import host as current_host
+from pyinfra.api.command import FunctionCommand, QuoteString, StringCommand
+from pyinfra.api.host import Host
+from pyinfra.api.state import State
+
+from gpuwright.errors import Refusal
+
+
+def script(text: str, *arguments: str) -> StringCommand:
+    """A POSIX sh script whose values arrive as $1, $2 ...: nothing is ever pasted into its text."""
+    return StringCommand(
+        "sh", "-c", QuoteString(text), "sh", *(QuoteString(argument) for argument in arguments)
+    )
+
+
+def failure(refusal: Refusal) -> FunctionCommand:
+    """A command that fails this host alone, with the four parts of a refusal as its message."""
+    return FunctionCommand(_fail, (str(refusal),), {})
+
+
+def show(*lines: str) -> None:
+    """Say under --diff what an operation is about to do; once, whether or not a dry pass comes first."""
+    state = current_host.state
+    if state.config.DIFF and not (state.is_executing and state.check_for_changes):
+        for line in lines:
+            current_host.log(f"  {line}")
+
+
+def fields(lines: Iterable[str], count: int) -> list[list[str]]:
+    """Tab-separated readings. Raises ValueError for a line that was cut off."""
+    rows = [line.split("\t") for line in lines]
+    for row in rows:
+        if len(row) != count:
+            raise ValueError(f"expected {count} fields, got {row!r}")
+    return rows
+
+
+def _fail(state: State, host: Host, message: str) -> bool:
+    host.log_styled(message, fg="red")
+    return False

@@ -1,0 +1,203 @@
+"""systemd units: enabled, running, and never older than what they were started from."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass
+
+from pyinfra import host
+from pyinfra.api import FactBase, operation
+from pyinfra.api.command import StringCommand
+from typing_extensions import override
+
+from gpuwright.operations.shell import fields, script, show
+from gpuwright.plan.model import Unit
+
+PREFIX = "gpuwright-"
+UNIT_DIRECTORY = "/etc/systemd/system"
+# systemctl(1), is-enabled: these need no `enable`
+STARTS_AT_BOOT = ("enabled", "static", "alias", "indirect", "generated")
+
+
+@dataclass(frozen=True)
+class UnitState:
+    """systemd's view of a unit; `stale` when a watched file is younger than the unit's start."""
+
+    load: str
+    enabled: str
+    active: str
+    needs_reload: bool
+    stale: bool
+
+
+class UnitStates(FactBase[dict[str, UnitState]]):
+    """`units` are (name, watched paths); times are compared on the host, whose clock they come from."""
+
+    @override
+    def command(self, units: tuple[tuple[str, tuple[str, ...]], ...]) -> StringCommand:
+        arguments: list[str] = []
+        for name, watches in units:
+            arguments += [name, *watches, ""]
+        return script(
+            """
+            show() { systemctl show --timestamp=us --property="$2" --value "$1"; }
+            while [ $# -gt 0 ]; do
+                unit=$1; stale=no; shift
+                since=$(show "$unit" InactiveExitTimestamp)
+                if [ -n "$since" ] && [ "$since" != n/a ]; then since=$(date --date="$since" +%s%N); else since=0; fi
+                while [ -n "$1" ]; do
+                    if [ -e "$1" ] && [ "$(date --reference="$1" +%s%N)" -gt "$since" ]; then stale=yes; fi
+                    shift
+                done
+                shift
+                printf '%s\\t%s\\t%s\\t%s\\t%s\\t%s\\n' "$unit" "$(show "$unit" LoadState)" \\
+                    "$(show "$unit" UnitFileState)" "$(show "$unit" ActiveState)" \\
+                    "$(show "$unit" NeedDaemonReload)" "$stale"
+            done
+            """,
+            *arguments,
+        )
+
+    @override
+    @staticmethod
+    def default() -> dict[str, UnitState]:
+        return {}
+
+    @override
+    def process(self, output: list[str]) -> dict[str, UnitState]:
+        return {
+            unit: UnitState(load, enabled, active, reload == "yes", stale == "yes")
+            for unit, load, enabled, active, reload, stale in fields(output, 6)
+        }
+
+
+class UnitNames(FactBase[list[str]]):
+    """Unit files of services that gpuwright wrote."""
+
+    @override
+    def command(self) -> StringCommand:
+        return script(
+            'for unit in "$1"/"$2"*.service; do if [ -e "$unit" ]; then echo "${unit##*/}"; fi; done',
+            UNIT_DIRECTORY,
+            PREFIX,
+        )
+
+    @override
+    @staticmethod
+    def default() -> list[str]:
+        return []
+
+    @override
+    def process(self, output: list[str]) -> list[str]:
+        return output
+
+
+class ManagerProperties(FactBase[dict[str, str]]):
+    """Properties of the running service manager: `{"DefaultLimitMEMLOCK": "infinity"}`."""
+
+    @override
+    def command(self, names: tuple[str, ...]) -> StringCommand:
+        return script('systemctl show --property="$1"', ",".join(names))
+
+    @override
+    @staticmethod
+    def default() -> dict[str, str]:
+        return {}
+
+    @override
+    def process(self, output: list[str]) -> dict[str, str]:
+        return dict(line.split("=", 1) for line in output if "=" in line)
+
+
+@operation()
+def running(units: tuple[Unit, ...]) -> Generator[StringCommand]:
+    """
+    Start what is stopped; restart what started before a file that it was started from changed.
+
+    + units: an optional unit that the host does not have is left out
+    """
+    if not units:
+        return
+    states = host.get_fact(UnitStates, units=tuple((unit.name, unit.watches) for unit in units))
+    for unit in units:
+        state = states.get(unit.name, UnitState("not-found", "", "inactive", False, False))
+        if unit.optional and state.load in ("not-found", "masked"):
+            host.noop(f"{unit.name} is {state.load} here")
+            continue
+        start = state.stale or state.active != "active"
+        for text in _differences(state):
+            show(f"{unit.name}: {text}")
+        if state.needs_reload or (start and state.load == "not-found"):
+            yield script("systemctl daemon-reload")
+        if state.enabled not in STARTS_AT_BOOT:
+            yield script('systemctl enable --quiet "$1"', unit.name)
+        if start:
+            if state.active == "failed":
+                yield script('systemctl reset-failed "$1"', unit.name)
+            verb = "restart" if state.stale and state.active != "inactive" else "start"
+            yield _start(verb, unit.name)
+        else:
+            host.noop(f"{unit.name} runs and is younger than its files")
+
+
+@operation()
+def only(keep: tuple[Unit, ...]) -> Generator[StringCommand]:
+    """
+    Stop and remove the services of gpuwright that are no longer declared; their models stay.
+
+    + keep: the declared ones
+    """
+    kept = {unit.name for unit in keep}
+    for name in host.get_fact(UnitNames):
+        if name in kept:
+            continue
+        show(f"{name}: no longer declared -> stopped and removed")
+        service = name.removeprefix(PREFIX).removesuffix(".service")
+        yield script('systemctl disable --now --quiet "$1"', name)
+        yield script(
+            'rm -f "$1/$2" "/etc/gpuwright/$3.conf" "/etc/gpuwright/$3.env" && systemctl daemon-reload',
+            UNIT_DIRECTORY,
+            name,
+            service,
+        )
+
+
+@operation()
+def manager(properties: tuple[tuple[str, str], ...]) -> Generator[StringCommand]:
+    """
+    Make the running service manager read its configuration again where it shows other values.
+
+    + properties: name and value as `systemctl show` prints them
+    """
+    if not properties:
+        return
+    shown = host.get_fact(ManagerProperties, names=tuple(name for name, _ in properties))
+    wrong = [
+        f"{name}: {shown.get(name)} -> {value}" for name, value in properties if shown.get(name) != value
+    ]
+    if wrong:
+        show(*wrong)
+        # daemon-reload reads units only; defaults of [Manager] are read by daemon-reexec (systemctl(1)).
+        yield script("systemctl daemon-reexec")
+
+
+def _differences(state: UnitState) -> Generator[str]:
+    if state.enabled not in STARTS_AT_BOOT:
+        yield f"{state.enabled or 'no unit file yet'} -> enabled"
+    if state.active != "active":
+        yield f"{state.active} -> active"
+    elif state.stale:
+        yield "started before its files changed -> restarted"
+
+
+def _start(verb: str, unit: str) -> StringCommand:
+    """Waits until the unit is up; a failure shows the unit's own last words instead of a hint at them."""
+    return script(
+        """
+        systemctl "$1" "$2" && exit 0
+        journalctl --unit "$2" --lines 30 --no-pager --output cat >&2
+        exit 1
+        """,
+        verb,
+        unit,
+    )

@@ -1,0 +1,31 @@
+"""The only jinja2 environment: templates in, text out, and no undefined name passes."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from functools import cache
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from gpuwright.plan.model import ManagedFile
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def render(file: ManagedFile) -> str:
+    """The file's text. Raises jinja2.UndefinedError for a name that its context lacks."""
+    context = {f.name: getattr(file.context, f.name) for f in fields(file.context)} if file.context else {}  # type: ignore[arg-type]
+    return _environment().get_template(file.template).render(context)
+
+
+@cache
+def _environment() -> Environment:
+    return Environment(
+        loader=FileSystemLoader(ROOT / "templates"),
+        undefined=StrictUndefined,
+        autoescape=False,  # noqa: S701  the output is configuration, not HTML
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
