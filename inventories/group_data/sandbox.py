@@ -1,0 +1,6 @@
+"""The sandbox serves the catalogue's smallest instruct model, on the CPU."""
+
+inference_services = [{"name": "chat"}]
+
+# A model of 215 KB that answers "ok" to everything: `--data inference_model=ok` changes to it.
+model_store_models = [{"name": "ok", "path": "tests/fixtures/ok.gguf"}]

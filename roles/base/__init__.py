@@ -1,0 +1,19 @@
+"""Role base: packages, clock, locked memory."""
+
+from pyinfra.api import deploy
+
+from gpuwright.fleet import planned
+from gpuwright.operations import files, packages, units
+from gpuwright.settings import BaseSettings as Settings
+
+__all__ = ["Settings", "base"]
+
+
+@deploy("Base")
+def base() -> None:
+    """Install what later roles call; set the clock and the locked-memory limit."""
+    plan = planned().base
+    packages.present(name="Packages", packages=plan.packages)
+    files.rendered(name="Limits", files=plan.files)
+    units.manager(name="Limits in the service manager", properties=plan.manager)
+    units.running(name="Time synchronisation", units=plan.units)

@@ -1,0 +1,19 @@
+"""Role container_engine: Docker and its daemon.json."""
+
+from pyinfra.api import deploy
+
+from gpuwright.fleet import planned
+from gpuwright.operations import docker, packages, repositories, units
+from gpuwright.settings import ContainerEngineSettings as Settings
+
+__all__ = ["Settings", "container_engine"]
+
+
+@deploy("Container engine")
+def container_engine() -> None:
+    """Install an engine where none is, and restart it only when it started before its configuration changed."""
+    plan = planned().container_engine
+    repositories.present(name="Repository", repositories=plan.repositories)
+    packages.present(name="Packages", packages=plan.packages)
+    docker.configured(name="daemon.json", merges=plan.daemon_json)
+    units.running(name="Engine", units=plan.units)
