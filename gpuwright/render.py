@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from dataclasses import fields
 from functools import cache
-from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from gpuwright.paths import ROOT
 from gpuwright.plan.model import ManagedFile
-
-ROOT = Path(__file__).resolve().parent.parent
 
 
 def render(file: ManagedFile) -> str:
@@ -24,7 +22,7 @@ def _environment() -> Environment:
     return Environment(
         loader=FileSystemLoader(ROOT / "templates"),
         undefined=StrictUndefined,
-        autoescape=False,  # noqa: S701  the output is configuration, not HTML
+        autoescape=False,
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
