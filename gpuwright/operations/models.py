@@ -1,0 +1,71 @@
+"""Model files in the store of a host."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+
+from pyinfra import host, logger
+from pyinfra.api import FunctionCommand, Host, QuoteString, State, StringCommand, operation
+from pyinfra.api.command import PyinfraCommand
+
+from gpuwright.errors import GpuwrightError
+from gpuwright.models import manifest
+from gpuwright.models.reading import ModelStore, StoreReading
+from gpuwright.models.remote import Remote
+from gpuwright.models.sources import source_of
+from gpuwright.models.store import store as store_models
+from gpuwright.plan.model import Model
+
+
+@operation()
+def stored(models: tuple[Model, ...], store: str) -> Generator[PyinfraCommand]:
+    """Have every model below its directory: whole, verified by digest, stored once, readable by containers.
+
+    What is there already is not transferred again, and what was cut off is resumed. Models that are no longer
+    declared stay.
+
+    + models: the models; none is a no-op that reads nothing
+    + store: the directory that holds the models' directories
+    """
+    if not models:
+        return
+    store = store.rstrip("/")
+    reading = host.get_fact(ModelStore, directories=tuple(model.directory for model in models), store=store)
+    pending = tuple(model for model in models if not _converged(model, reading))
+    if pending:
+        yield FunctionCommand(_store, (pending, store, _listed(reading)), {})
+    elif reading.partials:
+        # All that is declared is complete, so nothing can want these any more.
+        leftovers = [QuoteString(f"{store}/.partial/{name}") for name in reading.partials]
+        yield StringCommand("rm", "-f", *leftovers)
+    else:
+        host.noop("all models are stored")
+
+
+def _converged(model: Model, reading: StoreReading) -> bool:
+    try:
+        source = source_of(model)
+    except GpuwrightError:
+        # A plan must not fail; the transfer says for this host alone what is missing.
+        source = None
+    return manifest.converged(reading.manifests.get(model.directory), source, model.directory, reading.sizes)
+
+
+def _listed(reading: StoreReading) -> dict[str, tuple[str, ...]]:
+    """The files that each manifest lists, by directory: those that a new source lacks will be removed."""
+    known = {directory: manifest.parse(text) for directory, text in reading.manifests.items()}
+    return {
+        directory: tuple(file.path for file in found.files) for directory, found in known.items() if found
+    }
+
+
+def _store(
+    state: State, host: Host, models: tuple[Model, ...], store: str, previous: dict[str, tuple[str, ...]]
+) -> bool:
+    try:
+        store_models(Remote(host, state, store), models, previous)
+    except GpuwrightError as error:
+        for refusal in error.refusals:
+            host.log_styled(str(refusal), fg="red", log_func=logger.error)
+        return False
+    return True
