@@ -61,7 +61,7 @@ class ContainerEngineSettings(_Strict):
 class ModelDeclaration(_Strict):
     """A model by one source: `path`, `url` + `sha256`, `repo` + `revision`, or `wheel` + `version` + `member`."""
 
-    name: Name
+    name: Name = Field(description="What services call it, and its directory below the store.")
     path: str | None = Field(None, description="A file on the control machine.")
     url: str | None = Field(None, pattern=r"^https://", description="A file that the host downloads.")
     sha256: Sha256 | None = Field(None, description="Required with `url` and `wheel`.")
@@ -106,9 +106,9 @@ class ModelStoreSettings(_Strict):
 class ServiceDeclaration(_Strict):
     """A model server: one model, one engine, one loopback port."""
 
-    name: Name
+    name: Name = Field(description="Names the unit gpuwright-<name>.service, its container and its files.")
     model: Name | None = Field(None, description="A catalogue name or a declared one; else inference_model.")
-    engine: Literal["llama_cpp"] = "llama_cpp"
+    engine: Literal["llama_cpp"] = Field("llama_cpp", description="The program that serves the model.")
     accelerator: Literal["auto", "cpu"] = Field(
         "auto", description="auto: the host's GPUs, or the CPU of a host that has none."
     )

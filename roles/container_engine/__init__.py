@@ -11,7 +11,7 @@ __all__ = ["Settings", "container_engine"]
 
 @deploy("Container engine")
 def container_engine() -> None:
-    """Install an engine where none is, and restart it only when it started before its configuration changed."""
+    """Install an engine where none is; restart it only when it is older than its configuration."""
     plan = planned().container_engine
     repositories.present(name="Repository", repositories=plan.repositories)
     packages.present(name="Packages", packages=plan.packages)
