@@ -22,6 +22,7 @@ from gpuwright.facts import HostFacts, parse
 from gpuwright.operations.shell import script
 from gpuwright.plan import HostPlan, plan_host
 from gpuwright.settings import read_settings
+from gpuwright.timings import measure
 
 _plans: WeakKeyDictionary[Host, HostPlan] = WeakKeyDictionary()
 _refused: dict[str, tuple[Refusal, ...]] = {}
@@ -47,6 +48,7 @@ class Probe(FactBase[str]):
 def admitted() -> bool:
     """Probe and plan the host in context; False for one that is refused or could not be read."""
     host = ctx_host.get()
+    measure(host.state)
     try:
         _plans[host] = _plan(host)
     except GpuwrightError as error:
