@@ -5,6 +5,6 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from gpuwright.unattended import never_prompt_without_a_terminal  # noqa: E402
+from gpuwright.unattended import never_prompt_without_a_terminal
 
 never_prompt_without_a_terminal()

@@ -1,7 +1,7 @@
 """An example to copy: `pyinfra inventories/lab.py deploy.py --dry --diff`, one host with `--limit nv1`.
 
-Lists are groups; a host is a name or (name, data). Settings of a group live in group_data/<group>.py, of all hosts
-in group_data/all.py; roles/<role>/README.md lists every setting.
+Lists are groups; a host is a name or (name, data). Settings of a group live in group_data/<group>.py, those of
+all hosts in group_data/all.py; roles/<role>/README.md lists every setting.
 """
 
 nvidia = [

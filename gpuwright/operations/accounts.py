@@ -108,7 +108,10 @@ def env_files(files: tuple[EnvFile, ...]) -> Generator[StringCommand]:
             mkdir -p -m 0755 "$(dirname "$1")"
             key=$(if [ -f "$1" ]; then sed -n "s/^$2=\\([0-9a-f]\\{64\\}\\)\\$/\\1/p" "$1"; fi)
             [ -n "$key" ] || key=$(od -An -tx1 -N32 /dev/urandom | tr -d ' \\n')
-            printf '%s=%s\\nGPUWRIGHT_UID=%s\\nGPUWRIGHT_GID=%s\\n' "$2" "$key" "$(id -u "$3")" "$(id -g "$3")" > "$1.new"
+            {
+                printf '%s=%s\\n' "$2" "$key"
+                printf 'GPUWRIGHT_UID=%s\\nGPUWRIGHT_GID=%s\\n' "$(id -u "$3")" "$(id -g "$3")"
+            } > "$1.new"
             mv -f -T "$1.new" "$1"
             """,
             file.path,

@@ -11,8 +11,8 @@ from pyinfra.api.command import PyinfraCommand
 from gpuwright import __version__
 from gpuwright.operations.files import write
 from gpuwright.plan import HostPlan
+from gpuwright.stamp import PATH
 
-PATH = "/etc/gpuwright/applied.json"
 SCHEMA = 1
 # What `ask`, `status` and later runs need to find a service; its whole configuration is in its own files.
 SERVICE_KEYS = (

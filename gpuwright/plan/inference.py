@@ -87,7 +87,9 @@ def _service(
     port = declared.port or _free_port(index, settings)
     memory = _memory(declared, facts, settings)
     notes.why(f"{path}.variant", "accelerator, and no GPU in the facts", "serving.md B1")
-    notes.why(f"{path}.memory_bytes", "memory_gib, or a share of 80 % of the host's memory", "role inference")
+    notes.why(
+        f"{path}.memory_bytes", "memory_gib, or an equal share of 80 % of the host's memory", "role inference"
+    )
     notes.why(f"{path}.environment", "declared, in the engine's own variables", engine.SOURCE)
     return Service(
         name=declared.name,
@@ -177,11 +179,14 @@ def _free_port(index: int, settings: HostSettings) -> int:
 
 
 def _memory(declared: ServiceDeclaration, facts: HostFacts, settings: HostSettings) -> int:
-    """A limit that keeps a leaking engine from taking the host down with it; whole MiB."""
+    """A limit in bytes that keeps a leaking engine from taking the host down with it.
+
+    MemTotal moves by some MiB from kernel to kernel; whole GiB keep the plan, and so the service, as it is.
+    """
     if declared.memory_gib is not None:
         return int(declared.memory_gib * GIB)
-    share = facts.memory_bytes * 8 // 10 // len(settings.inference.inference_services)
-    return max(share // 1024**2, 256) * 1024**2
+    host = max(facts.memory_bytes // GIB, 1) * GIB
+    return host * 8 // 10 // len(settings.inference.inference_services)
 
 
 def _unit(service: Service, store: ModelStorePlan) -> Unit:

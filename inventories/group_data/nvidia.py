@@ -1,3 +1,3 @@
-"""The NVIDIA hosts. GPU variants of the engines are not in this release: the service says that it runs on the CPU."""
+"""The NVIDIA hosts: no engine has a GPU variant in this release, so the service says that it wants the CPU."""
 
 inference_services = [{"name": "chat", "accelerator": "cpu", "memory_gib": 8}]
