@@ -132,8 +132,6 @@ def running(units: tuple[Unit, ...]) -> Generator[StringCommand]:
         if state.enabled not in STARTS_AT_BOOT:
             yield script('systemctl enable --quiet "$1"', unit.name)
         if start:
-            if state.active == "failed":
-                yield script('systemctl reset-failed "$1"', unit.name)
             verb = "restart" if state.stale and state.active != "inactive" else "start"
             yield _start(verb, unit.name)
         else:
@@ -155,7 +153,12 @@ def only(keep: tuple[Unit, ...]) -> Generator[StringCommand]:
         service = name.removeprefix(PREFIX).removesuffix(".service")
         yield script('systemctl disable --now --quiet "$1"', name)
         yield script(
-            'rm -f "$1/$2" "/etc/gpuwright/$3.conf" "/etc/gpuwright/$3.env" && systemctl daemon-reload',
+            """
+            # The unit's file goes last: it is what a later run knows an interrupted removal by.
+            rm -f "/etc/gpuwright/$3.conf" "/etc/gpuwright/$3.env" "$1/$2" && systemctl daemon-reload || exit
+            systemctl reset-failed "$2" 2>/dev/null
+            exit 0
+            """,
             UNIT_DIRECTORY,
             name,
             service,
@@ -191,9 +194,14 @@ def _differences(state: UnitState) -> Generator[str]:
 
 
 def _start(verb: str, unit: str) -> StringCommand:
-    """Waits until the unit is up; a failure shows the unit's own last words instead of a hint at them."""
+    """Waits until the unit is up; a failure shows the unit's own last words instead of a hint at them.
+
+    Starts on request count as failed ones do against StartLimitBurst, so the counter is put back first; it has
+    nothing to put back, and says so, for a unit that systemd does not hold in memory.
+    """
     return script(
         """
+        systemctl reset-failed "$2" 2>/dev/null
         systemctl "$1" "$2" && exit 0
         journalctl --unit "$2" --lines 30 --no-pager --output cat >&2
         exit 1

@@ -146,7 +146,7 @@ def test_the_container_is_hardened(host: Host) -> None:
     assert limits["ReadonlyRootfs"] and not limits["Privileged"]
     assert "no-new-privileges" in limits["SecurityOpt"]
     assert limits["Memory"] > 0
-    status = host.check_output("cat /proc/%s/status", container["State"]["Pid"])
+    status = host.check_output("cat /proc/%s/status", str(container["State"]["Pid"]))
     assert re.search(r"^CapEff:\s+0+$", status, re.MULTILINE)
     assert re.search(r"^NoNewPrivs:\s+1$", status, re.MULTILINE)
 
