@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,8 +31,8 @@ class Answer:
     tokens_per_second: float | None
 
 
-def main() -> None:
-    """Show what bin/demo left in the state directory."""
+def main(bare: bool) -> None:
+    """Show what bin/demo left in the state directory; `bare` when the host was made by this very run."""
     directory = state_dir()
     answer = read_answer(directory / "answer.json")
     timings = read_timings(directory / "timings.json")
@@ -40,16 +41,15 @@ def main() -> None:
     box = Panel(Text(answer.answer.strip()), title=answer.model, title_align="left", expand=False)
     console.print(Padding(box, (0, 0, 1, 10)))
     for host, roles in timings.items():
-        console.print(seconds_table(host, roles, answer))
+        console.print(seconds_table(host, roles, answer, bare))
 
 
-def seconds_table(host: str, roles: dict[str, float], answer: Answer) -> Table:
-    """Seconds from the bare host to the first token, one row per role in the order they ran."""
-    table = Table(
-        "step", title=f"{host}: from bare host to first token", title_justify="left", show_footer=True
-    )
+def seconds_table(host: str, roles: dict[str, float], answer: Answer, bare: bool) -> Table:
+    """Seconds from the start of the deploy to the first token, one row per role in the order they ran."""
+    what = "bare host to first token" if bare else "provisioned host to first token"
+    table = Table("step", title=f"{host}: from {what}", title_justify="left", show_footer=True)
     total = sum(roles.values()) + answer.first_token_s
-    table.columns[0].footer = "bare host to first token"
+    table.columns[0].footer = what
     table.add_column("seconds", justify="right", footer=f"{total:.1f}")
     for role, seconds in roles.items():
         table.add_row(role, f"{seconds:.1f}")
@@ -97,7 +97,7 @@ def _unreadable(path: Path, error: Exception) -> GpuwrightError:
 
 if __name__ == "__main__":
     try:
-        main()
+        main(bare="--bare" in sys.argv)
     except GpuwrightError as refusal:
         Console(stderr=True).print(str(refusal), style="red", markup=False, highlight=False, soft_wrap=True)
         raise SystemExit(1) from refusal

@@ -5,32 +5,24 @@ from __future__ import annotations
 from collections.abc import Generator
 
 from pyinfra import host
-from pyinfra.api import FactBase, operation
+from pyinfra.api import operation
 from pyinfra.api.command import StringCommand
 from typing_extensions import override
 
-from gpuwright.operations.shell import fields, script
+from gpuwright.operations.readings import Lines, Pairs
+from gpuwright.operations.shell import script
 from gpuwright.plan.model import EnvFile, SystemUser
 
 
-class Accounts(FactBase[list[str]]):
+class Accounts(Lines):
     """The accounts among `names` that exist."""
 
     @override
     def command(self, names: tuple[str, ...]) -> StringCommand:
         return script('for name; do if getent passwd "$name" >/dev/null; then echo "$name"; fi; done', *names)
 
-    @override
-    @staticmethod
-    def default() -> list[str]:
-        return []
 
-    @override
-    def process(self, output: list[str]) -> list[str]:
-        return output
-
-
-class EnvFileStates(FactBase[dict[str, str]]):
+class EnvFileStates(Pairs):
     """`ok`, or what is wrong with an environment file; the key itself never leaves the host.
 
     `files` are (path, name of the key, account).
@@ -55,15 +47,6 @@ class EnvFileStates(FactBase[dict[str, str]]):
             """,
             *(value for file in files for value in file),
         )
-
-    @override
-    @staticmethod
-    def default() -> dict[str, str]:
-        return {}
-
-    @override
-    def process(self, output: list[str]) -> dict[str, str]:
-        return {path: verdict for path, verdict in fields(output, 2)}
 
 
 @operation()

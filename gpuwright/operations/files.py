@@ -13,6 +13,7 @@ from pyinfra.api.command import FileUploadCommand, PyinfraCommand, StringCommand
 from pyinfra.operations.util.files import generate_color_diff
 from typing_extensions import override
 
+from gpuwright.operations.readings import Lines
 from gpuwright.operations.shell import fields, script, show
 from gpuwright.plan.model import ManagedFile
 from gpuwright.render import render
@@ -54,21 +55,12 @@ class FileStates(FactBase[dict[str, FileState]]):
         return {path: FileState(mode, owner, digest) for path, mode, owner, digest in fields(output, 4)}
 
 
-class FileText(FactBase[list[str]]):
+class FileText(Lines):
     """The lines of a text file, none where it is absent."""
 
     @override
     def command(self, path: str) -> StringCommand:
         return script('if [ -f "$1" ]; then cat "$1"; fi', path)
-
-    @override
-    @staticmethod
-    def default() -> list[str]:
-        return []
-
-    @override
-    def process(self, output: list[str]) -> list[str]:
-        return output
 
 
 @operation()

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Generator
 
-from pyinfra import host, logger
-from pyinfra.api import FactBase, operation
+from pyinfra import host
+from pyinfra.api import operation
 from pyinfra.api.command import FunctionCommand, PyinfraCommand, StringCommand
 from pyinfra.api.host import Host
 from pyinfra.api.state import State
@@ -17,7 +17,8 @@ from gpuwright.models.cache import sha256
 from gpuwright.models.remote import Remote
 from gpuwright.models.sources import ModelFile
 from gpuwright.models.upload import upload
-from gpuwright.operations.shell import fields, script, show
+from gpuwright.operations.readings import Pairs
+from gpuwright.operations.shell import failed, script, show
 from gpuwright.plan.model import Image
 
 TRANSFERS = "/var/lib/gpuwright/images"
@@ -32,7 +33,7 @@ rm -f "$archive"
 """
 
 
-class ImageIds(FactBase[dict[str, str]]):
+class ImageIds(Pairs):
     """The id of each asked image that the engine has; all are absent where there is no engine yet."""
 
     @override
@@ -48,15 +49,6 @@ class ImageIds(FactBase[dict[str, str]]):
             """,
             *references,
         )
-
-    @override
-    @staticmethod
-    def default() -> dict[str, str]:
-        return {}
-
-    @override
-    def process(self, output: list[str]) -> dict[str, str]:
-        return {reference: image for reference, image in fields(output, 2)}
 
 
 @operation()
@@ -99,7 +91,5 @@ def _load(state: State, host: Host, image_id: str) -> bool:
         upload(remote, label, file, int(remote.must(label, _OFFSET, {"key": file.key})[-1]))
         remote.must(label, _LOAD, {"key": file.key, "image": image_id})
     except GpuwrightError as error:
-        for refusal in error.refusals:
-            host.log_styled(str(refusal), fg="red", log_func=logger.error)
-        return False
+        return failed(state, host, error.refusals)
     return True

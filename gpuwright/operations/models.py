@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator
 
-from pyinfra import host, logger
+from pyinfra import host
 from pyinfra.api import FunctionCommand, Host, QuoteString, State, StringCommand, operation
 from pyinfra.api.command import PyinfraCommand
 
@@ -14,6 +14,7 @@ from gpuwright.models.reading import ModelStore, StoreReading
 from gpuwright.models.remote import Remote
 from gpuwright.models.sources import source_of
 from gpuwright.models.store import store as store_models
+from gpuwright.operations.shell import failed
 from gpuwright.plan.model import Model
 
 
@@ -65,7 +66,5 @@ def _store(
     try:
         store_models(Remote(host, state, store), models, previous)
     except GpuwrightError as error:
-        for refusal in error.refusals:
-            host.log_styled(str(refusal), fg="red", log_func=logger.error)
-        return False
+        return failed(state, host, error.refusals)
     return True

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from pyinfra import host as current_host
+from pyinfra import logger
 from pyinfra.api.command import FunctionCommand, QuoteString, StringCommand
 from pyinfra.api.host import Host
 from pyinfra.api.state import State
@@ -19,9 +20,16 @@ def script(text: str, *arguments: str) -> StringCommand:
     )
 
 
-def failure(refusal: Refusal) -> FunctionCommand:
-    """A command that fails this host alone, with the four parts of a refusal as its message."""
-    return FunctionCommand(_fail, (str(refusal),), {})
+def failure(*refusals: Refusal) -> FunctionCommand:
+    """A command that fails this host alone, with the four parts of each refusal as its message."""
+    return FunctionCommand(failed, (refusals,), {})
+
+
+def failed(state: State, host: Host, refusals: tuple[Refusal, ...]) -> bool:
+    """The end of a FunctionCommand that could not do its work: says why, and is False, pyinfra's failure."""
+    for refusal in refusals:
+        host.log_styled(str(refusal), fg="red", log_func=logger.error)
+    return False
 
 
 def show(*lines: str) -> None:
@@ -39,8 +47,3 @@ def fields(lines: Iterable[str], count: int) -> list[list[str]]:
         if len(row) != count:
             raise ValueError(f"expected {count} fields, got {row!r}")
     return rows
-
-
-def _fail(state: State, host: Host, message: str) -> bool:
-    host.log_styled(message, fg="red")
-    return False

@@ -10,6 +10,7 @@ from pyinfra.api import FactBase, operation
 from pyinfra.api.command import StringCommand
 from typing_extensions import override
 
+from gpuwright.operations.readings import Lines
 from gpuwright.operations.shell import fields, script, show
 from gpuwright.plan.model import Unit
 
@@ -71,7 +72,7 @@ class UnitStates(FactBase[dict[str, UnitState]]):
         }
 
 
-class UnitNames(FactBase[list[str]]):
+class UnitNames(Lines):
     """Unit files of services that gpuwright wrote."""
 
     @override
@@ -81,15 +82,6 @@ class UnitNames(FactBase[list[str]]):
             UNIT_DIRECTORY,
             PREFIX,
         )
-
-    @override
-    @staticmethod
-    def default() -> list[str]:
-        return []
-
-    @override
-    def process(self, output: list[str]) -> list[str]:
-        return output
 
 
 class ManagerProperties(FactBase[dict[str, str]]):
