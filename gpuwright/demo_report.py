@@ -31,29 +31,39 @@ class Answer:
     tokens_per_second: float | None
 
 
-def main(bare: bool) -> None:
-    """Show what bin/demo left in the state directory; `bare` when the host was made by this very run."""
+def main(start: str, began: float) -> None:
+    """Show what bin/demo left in the state directory.
+
+    `start` says what the run began with, at `began` seconds since the epoch.
+    """
     directory = state_dir()
     answer = read_answer(directory / "answer.json")
+    answered = (directory / "answer.json").stat().st_mtime
+    wall = answered - answer.total_s + answer.first_token_s - began
     timings = read_timings(directory / "timings.json")
     console.print()
     console.print(Text("Question  ", style="bold").append(Text(answer.question, style="not bold")))
     box = Panel(Text(answer.answer.strip()), title=answer.model, title_align="left", expand=False)
     console.print(Padding(box, (0, 0, 1, 10)))
     for host, roles in timings.items():
-        console.print(seconds_table(host, roles, answer, bare))
+        console.print(seconds_table(host, start, roles, answer, wall))
 
 
-def seconds_table(host: str, roles: dict[str, float], answer: Answer, bare: bool) -> Table:
-    """Seconds from the start of the deploy to the first token, one row per role in the order they ran."""
-    what = "bare host to first token" if bare else "provisioned host to first token"
-    table = Table("step", title=f"{host}: from {what}", title_justify="left", show_footer=True)
-    total = sum(roles.values()) + answer.first_token_s
-    table.columns[0].footer = what
-    table.add_column("seconds", justify="right", footer=f"{total:.1f}")
+def seconds_table(host: str, start: str, roles: dict[str, float], answer: Answer, wall: float) -> Table:
+    """Seconds from the start of the deploy to the first token, one row per role in the order they ran.
+
+    `wall` is measured from outside; what the roles do not account for has a row of its own.
+    """
+    table = Table(
+        "step", title=f"{host}: from {start} to the first token", title_justify="left", show_footer=True
+    )
+    table.columns[0].footer = "in all"
+    table.add_column("seconds", justify="right", footer=f"{wall:.1f}")
     for role, seconds in roles.items():
         table.add_row(role, f"{seconds:.1f}")
-    table.add_row("first token of the answer", f"{answer.first_token_s:.2f}")
+    rest = wall - sum(roles.values()) - answer.first_token_s
+    table.add_row("starting programs, connecting, planning", f"{rest:.1f}")
+    table.add_row("first token of the answer", f"{answer.first_token_s:.1f}")
     return table
 
 
@@ -97,7 +107,7 @@ def _unreadable(path: Path, error: Exception) -> GpuwrightError:
 
 if __name__ == "__main__":
     try:
-        main(bare="--bare" in sys.argv)
+        main(sys.argv[1], float(sys.argv[2]))
     except GpuwrightError as refusal:
         Console(stderr=True).print(str(refusal), style="red", markup=False, highlight=False, soft_wrap=True)
         raise SystemExit(1) from refusal

@@ -34,7 +34,9 @@ def present(repositories: tuple[AptRepository, ...]) -> Generator[PyinfraCommand
                 umask 022; mkdir -p "$(dirname "$1")"
                 trap 'rm -f "$1.new"' EXIT
                 curl --fail --silent --show-error --location --proto =https --retry 3 --output "$1.new" "$2" || exit
-                found=$(gpg --show-keys --with-colons "$1.new" | sed -n 's/^fpr:*\\([0-9A-F]*\\):$/\\1/p' | head -n 1)
+                # All primary keys of the file: a second one would be trusted as well.
+                found=$(gpg --show-keys --with-colons "$1.new" |
+                    awk -F: '$1 == "pub" { primary = 1 } $1 == "fpr" && primary { print $10; primary = 0 }')
                 if [ "$found" != "$3" ]; then
                     echo "key $2: fingerprint ${found:-none}; required: $3. Do not trust it; ask the vendor." >&2
                     exit 1

@@ -11,6 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import trustme
+
+from tests.sandbox.files_server import Files, https_files
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 UP = ("sandbox", "up", "--hosts", "2", "--os", "debian12", "--os", "debian13")
@@ -51,6 +54,38 @@ def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
             gpuwright("sandbox", "down")
         if not named:
             del os.environ["GPUWRIGHT_STATE_DIR"]
+
+
+@pytest.fixture(scope="session")
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+@pytest.fixture(scope="session")
+def prepared(sandbox: Sandbox, authority: trustme.CA) -> Sandbox:
+    """The hosts with curl, gnupg and our CA: what role base, or an administrator, brings."""
+    for host in sandbox.hosts:
+        done = sandbox.exec(
+            str(host["name"]),
+            "apt-get -q update && apt-get -q install -y curl ca-certificates gnupg >/dev/null && umask 022 && "
+            f"printf %s '{authority.cert_pem.bytes().decode()}' >/usr/local/share/ca-certificates/tests.crt && "
+            "update-ca-certificates",
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+    return sandbox
+
+
+@pytest.fixture
+def gateway(sandbox: Sandbox) -> str:
+    """This machine, as the last host sees it."""
+    done = sandbox.exec(str(sandbox.hosts[-1]["name"]), "ip -4 route show default")
+    return done.stdout.split()[2]
+
+
+@pytest.fixture
+def files(gateway: str, authority: trustme.CA) -> Iterator[Files]:
+    with https_files(gateway, authority) as served:
+        yield served
 
 
 def gpuwright(*arguments: str) -> None:

@@ -210,6 +210,17 @@ def test_daemon_json_is_merged_and_kept_when_it_is_not_json(sandbox: Sandbox) ->
     assert planned_changes(pyinfra("--dry").stdout) == set()
 
 
+def test_a_registry_that_does_not_answer_is_an_error(sandbox: Sandbox) -> None:
+    """A reserved name that resolves nowhere stands for upstream's registry; the running service is left alone."""
+    before = fingerprint(sandbox, "sbx1")
+    image = f"registry.invalid/llama.cpp@sha256:{'0' * 64}"
+    settings = ["--data", "inference_image_source=registry", "--data", f"inference_image={image}"]
+    run = pyinfra("-y", "--limit", "sbx1", *settings)
+    assert run.returncode == 1
+    assert f"image {image}: no answer or no such image; required: a registry that has it." in run.stdout
+    assert fingerprint(sandbox, "sbx1") == before
+
+
 def test_a_killed_engine_comes_back_by_itself(sandbox: Sandbox) -> None:
     sandbox.exec("sbx1", "pkill --signal KILL llama-server")
     wait = (

@@ -7,16 +7,14 @@ import json
 import random
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import trustme
 
 from gpuwright.plan.model import HttpsFile, HuggingFaceRepo, LocalFile, Model, ModelSource
 from tests.hub import hub_server
 from tests.sandbox.conftest import Sandbox
-from tests.sandbox.files_server import Files, Served, https_files
+from tests.sandbox.files_server import Files, Served
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 FIXTURE = REPOSITORY / "tests" / "fixtures" / "ok.gguf"
@@ -57,44 +55,12 @@ class Deploy:
         return done.stdout.strip()
 
 
-@pytest.fixture(scope="module")
-def authority() -> trustme.CA:
-    return trustme.CA()
-
-
-@pytest.fixture(scope="module")
-def prepared(sandbox: Sandbox, authority: trustme.CA) -> Sandbox:
-    """The hosts with curl and our CA, which the roles before this one bring."""
-    for host in sandbox.hosts:
-        done = sandbox.exec(
-            str(host["name"]),
-            "apt-get -q update && apt-get -q install -y curl ca-certificates >/dev/null && umask 022 && "
-            f"printf %s '{authority.cert_pem.bytes().decode()}' >/usr/local/share/ca-certificates/tests.crt && "
-            "update-ca-certificates",
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-    return sandbox
-
-
 @pytest.fixture
 def deploy(prepared: Sandbox, tmp_path: Path) -> Deploy:
     """On the last host, where sudo asks for a password; the store is empty."""
     host = str(prepared.hosts[-1]["name"])
     prepared.exec(host, f"rm -rf {STORE}")
     return Deploy(prepared, host, tmp_path)
-
-
-@pytest.fixture
-def gateway(deploy: Deploy) -> str:
-    """This machine, as the host sees it."""
-    done = deploy.sandbox.exec(deploy.host, "ip -4 route show default")
-    return done.stdout.split()[2]
-
-
-@pytest.fixture
-def files(gateway: str, authority: trustme.CA) -> Iterator[Files]:
-    with https_files(gateway, authority) as served:
-        yield served
 
 
 def test_a_local_file_is_stored_once_and_then_left_alone(prepared: Sandbox, tmp_path: Path) -> None:
