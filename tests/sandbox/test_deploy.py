@@ -1,5 +1,7 @@
 """From two bare hosts to models that answer, and every later change of mind: one story, told in order.
 
+It begins with hosts that nobody has touched, so it is the first file of its tier.
+
 What a run did is read past SSH, through `docker exec` and testinfra: a witness that shares no code with pyinfra.
 """
 

@@ -20,9 +20,9 @@ for name in one two; do
     gpg --batch --quiet --passphrase '' --quick-generate-key "$name@stub.example" ed25519 sign never 2>/dev/null
 done
 gpg --list-keys --with-colons one@stub.example | sed -n 's/^fpr:*//p' | tr -d :
-echo ---
+echo @@@
 gpg --armor --export one@stub.example
-echo ---
+echo @@@
 gpg --armor --export
 """
 
@@ -31,7 +31,7 @@ gpg --armor --export
 def keys(prepared: Sandbox) -> tuple[str, bytes, bytes]:
     """A fingerprint, the file with its key, and a file with a second key beside it."""
     made = prepared.exec(str(prepared.hosts[-1]["name"]), GENERATE).stdout
-    fingerprint, one, both = made.split("---\n")
+    fingerprint, one, both = made.split("@@@\n")
     assert len(fingerprint.strip()) == 40, made
     return fingerprint.strip(), one.encode(), both.encode()
 
