@@ -33,6 +33,14 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class AptSource(_Strict):
+    """Suites of the distribution's archive on a mirror."""
+
+    uri: str = Field(pattern=r"^https?://\S+$", description="The mirror: http://apt.lab/debian.")
+    suites: tuple[str, ...] = Field(min_length=1, description="For example trixie and trixie-updates.")
+    components: tuple[str, ...] = Field(("main",), min_length=1, description="Areas of the archive.")
+
+
 class BaseSettings(_Strict):
     """Packages, clock and limits that every later role relies on."""
 
@@ -45,6 +53,32 @@ class BaseSettings(_Strict):
         "unlimited",
         description="Locked-memory limit of services and logins; pinned host memory of GPUs and RDMA needs it.",
     )
+    base_proxy: str | None = Field(
+        None,
+        pattern=r"^https?://[^@/\s]+/?$",
+        description="Proxy for apt, downloads and image pulls, without credentials: http://proxy.lab:3128.",
+    )
+    base_no_proxy: tuple[str, ...] = Field(
+        ("localhost", "127.0.0.1", "::1"), description="Names and addresses that need no proxy."
+    )
+    base_ca_certificates: tuple[str, ...] = Field(
+        (), description="PEM files of the control machine that the host is to trust for TLS."
+    )
+    base_apt_sources: tuple[AptSource, ...] = Field(
+        (),
+        description="The distribution's archive on your mirror, all of it; the installer's sources are set aside.",
+    )
+
+
+class RegistryLogin(_Strict):
+    """Credentials of a container registry; the password is named, never written down here."""
+
+    registry: str = Field(description="Host name, and port where it has one: ghcr.io.")
+    username: str = Field(description="The account, or the name of a token.")
+    password: str = Field(
+        pattern=r"^(env|file):.+$",
+        description="`env:NAME` or `file:PATH`, both on the control machine, read when the run needs it.",
+    )
 
 
 class ContainerEngineSettings(_Strict):
@@ -55,6 +89,12 @@ class ContainerEngineSettings(_Strict):
     )
     container_engine_daemon_json: dict[str, Any] = Field(
         {}, description="Keys to merge into /etc/docker/daemon.json; keys that others put there stay."
+    )
+    container_engine_registry_mirrors: tuple[str, ...] = Field(
+        (), description="URLs of pull-through mirrors of Docker Hub; for other registries set inference_image."
+    )
+    container_engine_registry_logins: tuple[RegistryLogin, ...] = Field(
+        (), description="Credentials for registries that ask for them."
     )
 
 
@@ -156,6 +196,9 @@ class HostSettings:
     inference: InferenceSettings
 
 
+# What a person may by mistake have put a password into is never echoed.
+MAY_HOLD_SECRETS = (("password",), ("base_proxy",))
+
 ROLE_SETTINGS: Mapping[str, type[_Strict]] = {
     "base": BaseSettings,
     "container_engine": ContainerEngineSettings,
@@ -197,7 +240,8 @@ def _unknown(data: Mapping[str, object]) -> Iterator[Refusal]:
 def _wrong(role: str, detail: Mapping[str, Any]) -> Refusal:
     path = ".".join(str(part) for part in detail["loc"]) or f"{role} settings"
     given = detail.get("input")
-    observed = f"{given!r} " if isinstance(given, str | int | float | bool) else ""
+    shown = isinstance(given, str | int | float | bool) and detail["loc"][-1:] not in MAY_HOLD_SECRETS
+    observed = f"{given!r} " if shown else "the value "
     message = str(detail["msg"]).removeprefix("Value error, ")
     return Refusal(
         f"setting {path}",

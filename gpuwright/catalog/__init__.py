@@ -25,6 +25,12 @@ class OsRow(Row):
     tried: str
 
 
+class ArchiveRow(Row):
+    id: str
+    keyring: str
+    replaces: tuple[str, ...]
+
+
 class PackageRow(Row):
     purpose: str
     names: tuple[str, ...]
@@ -69,6 +75,7 @@ class Catalog:
     """All rows, in file order: the first row that fits holds."""
 
     releases: tuple[OsRow, ...]
+    archives: tuple[ArchiveRow, ...]
     packages: tuple[PackageRow, ...]
     repositories: tuple[RepositoryRow, ...]
     engines: tuple[EngineRow, ...]
@@ -85,9 +92,10 @@ class Catalog:
 @cache
 def load() -> Catalog:
     """The shipped catalogue, read once."""
-    packages = _read("packages")
+    packages, releases = _read("packages"), _read("os")
     return Catalog(
-        releases=tuple(OsRow.model_validate(row) for row in _read("os")["os"]),
+        releases=tuple(OsRow.model_validate(row) for row in releases["os"]),
+        archives=tuple(ArchiveRow.model_validate(row) for row in releases["archive"]),
         packages=tuple(PackageRow.model_validate(row) for row in packages["packages"]),
         repositories=tuple(RepositoryRow.model_validate(row) for row in packages["repositories"]),
         engines=tuple(EngineRow.model_validate(row) for row in _read("engines")["engine"]),

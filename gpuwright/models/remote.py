@@ -12,6 +12,7 @@ from pyinfra.api import Host, State, StringCommand
 from pyinfra.api.arguments import CONNECTOR_ARGUMENT_KEYS
 
 from gpuwright.errors import GpuwrightError
+from gpuwright.plan.network import PROXY_ENV
 
 _LOCK_WAIT_S = 60
 
@@ -23,6 +24,7 @@ _LOCKED = f"""
 set -u
 umask 022
 mkdir -p "$store/.partial" "$store/.blobs"
+if [ -r {PROXY_ENV} ]; then . {PROXY_ENV}; fi
 exec 9>"$store/.lock"
 flock -w {_LOCK_WAIT_S} 9 || {{ echo "another run has been writing to $store for {_LOCK_WAIT_S} s"; exit 1; }}
 """

@@ -73,6 +73,20 @@ def rendered(files: tuple[ManagedFile, ...]) -> Generator[PyinfraCommand]:
     yield from write({file.path: (render(file), file.mode) for file in files})
 
 
+@operation()
+def absent(paths: tuple[str, ...]) -> Generator[PyinfraCommand]:
+    """
+    Remove files that a setting brought which is no longer declared.
+
+    + paths: files that only gpuwright writes
+    """
+    if not paths:
+        return
+    for path in host.get_fact(FileStates, paths=paths):
+        show(f"{path}: no longer declared -> removed")
+        yield script('rm -f "$1"', path)
+
+
 def write(wanted: dict[str, tuple[str, str]]) -> Generator[PyinfraCommand]:
     """Commands that bring `path: (text, mode)` about; one fact for all of them, and none for no files."""
     if not wanted:

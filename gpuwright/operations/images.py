@@ -20,6 +20,7 @@ from gpuwright.models.upload import upload
 from gpuwright.operations.readings import Pairs
 from gpuwright.operations.shell import failed, script, show
 from gpuwright.plan.model import Image
+from gpuwright.plan.network import REGISTRY_LOGINS
 
 TRANSFERS = "/var/lib/gpuwright/images"
 _OFFSET = 'if [ -f "$store/.partial/$key" ]; then stat -c %s "$store/.partial/$key"; else echo 0; fi'
@@ -69,12 +70,15 @@ def present(images: tuple[Image, ...]) -> Generator[PyinfraCommand]:
         if image.source == "registry":
             yield script(
                 """
-                docker pull --quiet "$1" && exit 0
-                echo "image $1: no answer or no such image; required: a registry that has it." >&2
+                if [ -f "$2" ]; then set -- "$1" --config "${2%/*}"; else set -- "$1"; fi
+                image=$1; shift
+                docker "$@" pull --quiet "$image" && exit 0
+                echo "image $image: no answer or no such image; required: a registry that has it." >&2
                 echo "Check the host's way to the registry, or copy an image and set inference_image_source=local." >&2
                 exit 1
                 """,
                 image.reference,
+                REGISTRY_LOGINS,
             )
         else:
             yield FunctionCommand(_load, (image.reference,), {})

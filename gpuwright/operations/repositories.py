@@ -11,6 +11,7 @@ from pyinfra.api.command import PyinfraCommand
 from gpuwright.operations.files import FileStates, write
 from gpuwright.operations.shell import script
 from gpuwright.plan.model import AptRepository
+from gpuwright.plan.network import PROXY_ENV
 
 KEYRINGS = "/etc/apt/keyrings"
 
@@ -31,6 +32,7 @@ def present(repositories: tuple[AptRepository, ...]) -> Generator[PyinfraCommand
         if key not in there:
             yield script(
                 """
+                if [ -r "$4" ]; then . "$4"; fi
                 umask 022; mkdir -p "$(dirname "$1")"
                 trap 'rm -f "$1.new"' EXIT
                 curl --fail --silent --show-error --location --proto =https --retry 3 --output "$1.new" "$2" || exit
@@ -46,6 +48,7 @@ def present(repositories: tuple[AptRepository, ...]) -> Generator[PyinfraCommand
                 key,
                 repository.key_url,
                 repository.key_fingerprint,
+                PROXY_ENV,
             )
         yield from write(
             {

@@ -5,6 +5,7 @@ from __future__ import annotations
 from gpuwright.catalog import Catalog
 from gpuwright.facts import HostFacts
 from gpuwright.plan.model import BasePlan, ManagedFile, Package, Unit
+from gpuwright.plan.network import plan_apt_sources, plan_certificates, plan_dropped, plan_proxy
 from gpuwright.plan.notes import Notes
 from gpuwright.settings import HostSettings
 
@@ -30,6 +31,10 @@ def plan_base(facts: HostFacts, settings: HostSettings, catalog: Catalog, notes:
         notes.why("base.units", "TLS and logs need a right clock; another time daemon is kept", clock.source)
     limits = settings.base.base_memlock == "unlimited"
     return BasePlan(
+        proxy_files=plan_proxy(settings, notes),
+        dropped_files=plan_dropped(settings, notes),
+        apt_sources=plan_apt_sources(facts, settings, catalog, notes),
+        certificates=plan_certificates(settings, notes),
         packages=tuple(packages),
         files=_memlock(notes) if limits else (),
         manager=(("DefaultLimitMEMLOCK", "infinity"),) if limits else (),

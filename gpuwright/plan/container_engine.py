@@ -6,14 +6,17 @@ import json
 
 from gpuwright.catalog import Catalog
 from gpuwright.facts import HostFacts
-from gpuwright.plan.model import AptRepository, EnginePlan, JsonMerge, Package, Unit
+from gpuwright.plan.model import AptRepository, EnginePlan, Json, JsonMerge, Package, RegistryCredential, Unit
+from gpuwright.plan.network import REGISTRY_LOGINS
 from gpuwright.plan.notes import Notes
 from gpuwright.settings import HostSettings
 
 DAEMON_JSON = "/etc/docker/daemon.json"
+# The directory: it is younger as well when a drop-in was taken away.
+DROP_INS = "/etc/systemd/system/docker.service.d"
 # The `local` driver keeps at most 5 files of 20 MB for a container; the default, json-file, keeps everything
 # (docs.docker.com, "Local file logging driver").
-DEFAULTS = {"log-driver": "local"}
+DEFAULTS: dict[str, Json] = {"log-driver": "local"}
 DEBIAN_ARCHITECTURE = {"x86_64": "amd64", "aarch64": "arm64"}
 
 
@@ -30,6 +33,8 @@ def plan_container_engine(
     if ours.container_engine_source == "docker.com":
         repositories = _docker_com(facts, catalog, notes)
     keys = DEFAULTS | ours.container_engine_daemon_json
+    if ours.container_engine_registry_mirrors:
+        keys["registry-mirrors"] = list(ours.container_engine_registry_mirrors)
     notes.why(
         "container_engine.daemon_json",
         "logs of containers must not fill the disk; other keys as declared",
@@ -38,8 +43,13 @@ def plan_container_engine(
     return EnginePlan(
         repositories=repositories,
         packages=packages,
+        credentials=tuple(
+            RegistryCredential(login.registry, login.username, login.password)
+            for login in ours.container_engine_registry_logins
+        ),
+        dropped_files=() if ours.container_engine_registry_logins else (REGISTRY_LOGINS,),
         daemon_json=(JsonMerge(DAEMON_JSON, json.dumps(keys, sort_keys=True)),),
-        units=(Unit("docker.service", watches=(DAEMON_JSON,)),),
+        units=(Unit("docker.service", watches=(DAEMON_JSON, DROP_INS)),),
     )
 
 

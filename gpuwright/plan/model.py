@@ -66,6 +66,41 @@ class JsonMerge:
 
 
 @dataclass(frozen=True)
+class AptStanza:
+    """Suites from one place, signed by the distribution's key."""
+
+    uri: str
+    suites: tuple[str, ...]
+    components: tuple[str, ...]
+    keyring: str
+
+
+@dataclass(frozen=True)
+class AptSources:
+    """All sources of the distribution's archive; the files they replace are kept beside, unread by apt."""
+
+    file: ManagedFile
+    replaces: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class CaCertificate:
+    """A PEM file of the control machine, and its path on the host."""
+
+    source: str
+    path: str
+
+
+@dataclass(frozen=True)
+class RegistryCredential:
+    """An account at a registry; `password` names where the control machine has the secret."""
+
+    registry: str
+    username: str
+    password: str
+
+
+@dataclass(frozen=True)
 class LocalFile:
     """A file on the control machine."""
 
@@ -159,6 +194,10 @@ class Service:
 
 @dataclass(frozen=True)
 class BasePlan:
+    proxy_files: tuple[ManagedFile, ...]
+    dropped_files: tuple[str, ...]
+    apt_sources: tuple[AptSources, ...]
+    certificates: tuple[CaCertificate, ...]
     packages: tuple[Package, ...]
     files: tuple[ManagedFile, ...]
     manager: tuple[tuple[str, str], ...]
@@ -169,6 +208,8 @@ class BasePlan:
 class EnginePlan:
     repositories: tuple[AptRepository, ...]
     packages: tuple[Package, ...]
+    credentials: tuple[RegistryCredential, ...]
+    dropped_files: tuple[str, ...]
     daemon_json: tuple[JsonMerge, ...]
     units: tuple[Unit, ...]
 

@@ -3,7 +3,7 @@
 from pyinfra.api import deploy
 
 from gpuwright.fleet import planned
-from gpuwright.operations import docker, packages, repositories, units
+from gpuwright.operations import docker, files, network, packages, repositories, units
 from gpuwright.settings import ContainerEngineSettings as Settings
 
 __all__ = ["Settings", "container_engine"]
@@ -16,4 +16,6 @@ def container_engine() -> None:
     repositories.present(name="Repository", repositories=plan.repositories)
     packages.present(name="Packages", packages=plan.packages)
     docker.configured(name="daemon.json", merges=plan.daemon_json)
+    files.absent(name="Registry accounts no longer declared", paths=plan.dropped_files)
+    network.logins(name="Registry accounts", credentials=plan.credentials)
     units.running(name="Engine", units=plan.units)

@@ -75,7 +75,7 @@ def prepared(sandbox: Sandbox, authority: trustme.CA) -> Sandbox:
     return sandbox
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def gateway(sandbox: Sandbox) -> str:
     """This machine, as the last host sees it."""
     done = sandbox.exec(str(sandbox.hosts[-1]["name"]), "ip -4 route show default")

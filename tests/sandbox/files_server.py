@@ -32,10 +32,11 @@ class Served:
 
 @dataclass
 class Files:
-    """What is served, by path, and what was asked: (method, path, Range or None)."""
+    """What is served, by path, and what was asked: (method, path, Range or None), and all headers of it."""
 
     served: dict[str, Served] = field(default_factory=dict)
     log: list[tuple[str, str, str | None]] = field(default_factory=list)
+    headers: list[tuple[str, str]] = field(default_factory=list)
     url: str = ""
 
     def gets(self, path: str) -> list[str | None]:
@@ -56,6 +57,13 @@ class _Handler(BaseHTTPRequestHandler):
         files = cast("_Server", self.server).files
         wanted = self.headers.get("Range")
         files.log.append((self.command, self.path, wanted))
+        files.headers += self.headers.items()
+        if self.path.startswith("/v2/") and "Authorization" not in self.headers:
+            self.send_response(401)  # a container registry asks before it says anything
+            self.send_header("WWW-Authenticate", 'Basic realm="lab"')
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
         served = files.served.get(self.path)
         if served is None:
             self.send_error(404)

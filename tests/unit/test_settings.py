@@ -53,9 +53,20 @@ def test_all_mistakes_are_shown_at_once() -> None:
     assert len(error.value.refusals) == 3
 
 
-def test_values_that_are_not_scalars_are_not_echoed() -> None:
+LOGIN = {"registry": "r.lab", "username": "lab", "password": "hunter2"}
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {"base_memlock": {"token": "hunter2"}},
+        {"base_proxy": "http://lab:hunter2@proxy.lab:3128"},
+        {"container_engine_registry_logins": [LOGIN]},
+    ],
+)
+def test_a_password_in_a_wrong_place_is_not_echoed(data: dict[str, Any]) -> None:
     with pytest.raises(GpuwrightError) as error:
-        read_settings({"base_memlock": {"token": "hunter2"}})
+        read_settings(data)
     assert "hunter2" not in str(error.value)
 
 
