@@ -17,8 +17,6 @@ from gpuwright.stamp import Stamp, StampedService
 from gpuwright.tunnel import LOOPBACK, PortRefused
 
 CONNECT_TIMEOUT_S = 10.0
-# The name of the API key in a service's env file, by engine.
-KEY_NAMES = {"llama_cpp": "LLAMA_API_KEY", "vllm": "VLLM_API_KEY"}
 
 
 @dataclass(frozen=True)
@@ -94,13 +92,8 @@ def choose(stamp: Stamp, host: str, name: str | None = None) -> StampedService:
 
 def fetch_key(connection: Connection, service: StampedService) -> str:
     """The service's API key from its root-only env file on the host."""
-    name = KEY_NAMES.get(service.engine)
+    name = service.key
     subject = f"{service.env_file} on {connection.name}"
-    if name is None:
-        known = ", ".join(KEY_NAMES)
-        raise GpuwrightError.of(
-            f"service {service.name}", f"has the engine {service.engine}", known, "Update gpuwright."
-        )
     result = connection.run(f"cat {shlex.quote(service.env_file)}", timeout=30)
     if not result.ok:
         raise GpuwrightError.of(subject, result.stderr.strip(), "a file that root can read", "Deploy again.")

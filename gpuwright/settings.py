@@ -7,6 +7,7 @@ instead of merging it, so nothing that people override lives inside a dict.
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
@@ -21,8 +22,9 @@ Port = Annotated[int, Field(ge=1024, le=65535)]
 
 
 def _absolute(path: str) -> str:
-    if not path.startswith("/"):
-        raise ValueError("must be an absolute path")
+    """A path that unit files, environment files and `docker run --volume` all take literally."""
+    if not re.fullmatch(r"(/[A-Za-z0-9_-][A-Za-z0-9._-]*)+/?", path):
+        raise ValueError("must be an absolute path of letters, digits, dots, dashes and underscores")
     return path.rstrip("/")
 
 
@@ -49,9 +51,10 @@ class BaseSettings(_Strict):
         "auto",
         description="auto: systemd-timesyncd, or the time daemon that is there already; none: leave the clock alone.",
     )
-    base_memlock: Literal["unlimited", "leave"] = Field(
-        "unlimited",
-        description="Locked-memory limit of services and logins; pinned host memory of GPUs and RDMA needs it.",
+    base_memlock: Literal["services", "logins", "leave"] = Field(
+        "services",
+        description="Who may lock memory without limit, as pinned memory of GPUs and RDMA needs: services; "
+        "logins as well (any user can then pin all memory); leave: nothing is changed.",
     )
     base_proxy: str | None = Field(
         None,
@@ -91,7 +94,8 @@ class ContainerEngineSettings(_Strict):
         {}, description="Keys to merge into /etc/docker/daemon.json; keys that others put there stay."
     )
     container_engine_registry_mirrors: tuple[str, ...] = Field(
-        (), description="URLs of pull-through mirrors of Docker Hub; for other registries set inference_image."
+        (),
+        description="URLs of pull-through mirrors of Docker Hub; for other registries set inference_image.",
     )
     container_engine_registry_logins: tuple[RegistryLogin, ...] = Field(
         (), description="Credentials for registries that ask for them."
@@ -104,7 +108,7 @@ class ModelDeclaration(_Strict):
     name: Name = Field(description="What services call it, and its directory below the store.")
     path: str | None = Field(None, description="A file on the control machine.")
     url: str | None = Field(None, pattern=r"^https://", description="A file that the host downloads.")
-    sha256: Sha256 | None = Field(None, description="Required with `url` and `wheel`.")
+    sha256: Sha256 | None = Field(None, description="Required with `url` and `wheel`, possible with `path`.")
     repo: str | None = Field(None, pattern=r"^[\w.-]+/[\w.-]+$", description="A Hugging Face repository.")
     revision: str | None = Field(None, description="Commit, tag or branch of `repo`.")
     include: tuple[str, ...] = Field(("*",), description="Glob patterns of the files of `repo` to keep.")
@@ -242,7 +246,7 @@ def _wrong(role: str, detail: Mapping[str, Any]) -> Refusal:
     given = detail.get("input")
     shown = isinstance(given, str | int | float | bool) and detail["loc"][-1:] not in MAY_HOLD_SECRETS
     observed = f"{given!r} " if shown else "the value "
-    message = str(detail["msg"]).removeprefix("Value error, ")
+    message = str(detail["msg"]).removeprefix("Value error, ").replace("a valid tuple", "a list")
     return Refusal(
         f"setting {path}",
         f"{observed}is not accepted",

@@ -26,6 +26,7 @@ class StampedService:
     image: str
     env_file: str
     conf_file: str
+    key: str
 
 
 @dataclass(frozen=True)

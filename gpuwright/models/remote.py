@@ -25,7 +25,7 @@ set -u
 umask 022
 mkdir -p "$store/.partial" "$store/.blobs"
 if [ -r {PROXY_ENV} ]; then . {PROXY_ENV}; fi
-exec 9>"$store/.lock"
+exec 9>>"$store/.lock"
 flock -w {_LOCK_WAIT_S} 9 || {{ echo "another run has been writing to $store for {_LOCK_WAIT_S} s"; exit 1; }}
 """
 

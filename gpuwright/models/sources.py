@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
 
 from gpuwright.errors import GpuwrightError
-from gpuwright.models import cache, hub
+from gpuwright.models import cache, gguf, hub
 from gpuwright.models.manifest import NAME, Source, canonical
 from gpuwright.plan.model import HttpsFile, HuggingFaceRepo, LocalFile, Model, WheelFile
 
@@ -66,7 +66,16 @@ def resolve(model: Model) -> Resolved:
         file = ModelFile(_single(model), None, f"sha256:{source.sha256.lower()}", source.url)
     else:
         path = cache.local_file(source) if isinstance(source, LocalFile) else cache.wheel_file(source)
+        if isinstance(source, LocalFile) and _single(model).endswith(".gguf"):
+            gguf.check(path)  # the other sources are known by a digest
         file = ModelFile(_single(model), path.stat().st_size, f"sha256:{cache.sha256(path)}", path)
+    if isinstance(source, LocalFile) and source.sha256 not in (None, file.key):
+        raise GpuwrightError.of(
+            f"model file {source.path}",
+            f"its sha256 is {file.key}",
+            f"{source.sha256}, as declared",
+            "Get the right file, or correct sha256.",
+        )
     _check(model, (file,))
     return Resolved(model, source_of(model), (file,))
 
@@ -82,11 +91,12 @@ def source_of(model: Model) -> str:
         return canonical({"kind": "huggingface", **asdict(source), "include": list(source.include)})
     facts: Source
     if isinstance(source, LocalFile):
-        facts = {"kind": "local", "sha256": cache.sha256(cache.local_file(source))}
+        facts = {"kind": "local", "sha256": source.sha256 or cache.sha256(cache.local_file(source))}
     elif isinstance(source, WheelFile):
         facts = {"kind": "wheel", **asdict(source)}
     else:
-        facts = {"kind": "https", **asdict(source)}
+        # By content alone: a URL may hold a user or a signature, and a renewed one is the same file.
+        facts = {"kind": "https", "sha256": source.sha256}
     return canonical({**facts, "file": _single(model)})
 
 

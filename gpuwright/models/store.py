@@ -120,6 +120,8 @@ def store(remote: Remote, models: tuple[Model, ...], previous: dict[str, tuple[s
             resolved.append(resolve(model))
         except GpuwrightError as error:
             refusals += error.refusals
+    if not resolved:
+        raise GpuwrightError(*refusals)  # the host is not touched for what cannot be had
     # Without the list of a model that could not be resolved, nobody can say that a partial is not its own.
     blobs = _inspect(remote, resolved, tidy=not refusals)
     for each in resolved:

@@ -10,7 +10,7 @@ from pyinfra.api.command import StringCommand
 from typing_extensions import override
 
 from gpuwright.operations.readings import Lines, Pairs
-from gpuwright.operations.shell import script
+from gpuwright.operations.shell import script, show, will_change
 from gpuwright.plan.model import EnvFile, SystemUser
 
 
@@ -84,18 +84,26 @@ def env_files(files: tuple[EnvFile, ...]) -> Generator[StringCommand]:
         if states.get(file.path) == "ok":
             host.noop(f"{file.path} is complete")
             continue
+        will_change(file.path)
+        show(f"{file.path}: {states.get(file.path, 'absent')} -> complete")
         yield script(
             """
             set -e
             umask 077
             mkdir -p -m 0755 "$(dirname "$1")"
-            key=$(if [ -f "$1" ]; then sed -n "s/^$2=\\([0-9a-f]\\{64\\}\\)\\$/\\1/p" "$1"; fi)
-            [ -n "$key" ] || key=$(od -An -tx1 -N32 /dev/urandom | tr -d ' \\n')
+            # The key of a service that was dropped and is declared again is still its clients' key.
+            for file in "$1" "$1.removed"; do
+                if [ -f "$file" ] && [ -z "${key:-}" ]; then
+                    key=$(sed -n "s/^$2=\\([0-9a-f]\\{64\\}\\)\\$/\\1/p" "$file")
+                fi
+            done
+            [ -n "${key:-}" ] || key=$(od -An -tx1 -N32 /dev/urandom | tr -d ' \\n')
             {
                 printf '%s=%s\\n' "$2" "$key"
                 printf 'GPUWRIGHT_UID=%s\\nGPUWRIGHT_GID=%s\\n' "$(id -u "$3")" "$(id -g "$3")"
             } > "$1.new"
             mv -f -T "$1.new" "$1"
+            rm -f "$1.removed"
             """,
             file.path,
             file.key,

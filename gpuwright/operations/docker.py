@@ -4,16 +4,71 @@ from __future__ import annotations
 
 import json
 from collections.abc import Generator
-from io import StringIO
 
 from pyinfra import host
 from pyinfra.api import operation
-from pyinfra.api.command import FileUploadCommand, PyinfraCommand
+from pyinfra.api.command import PyinfraCommand, StringCommand
+from typing_extensions import override
 
 from gpuwright.errors import Refusal
 from gpuwright.operations.files import FileText, show_diff
-from gpuwright.operations.shell import failure, script
+from gpuwright.operations.readings import Lines
+from gpuwright.operations.shell import failure, script, will_change
 from gpuwright.plan.model import Json, JsonMerge
+
+# The text comes in on stdin, because it may hold tokens. A link is followed; mode and owner stay as they are.
+_REPLACE = """
+set -e
+umask 077
+path=$1
+if [ -L "$path" ]; then path=$(readlink -f "$path"); fi
+mkdir -p -m 0755 "$(dirname "$path")"
+cat > "$path.gpuwright-new"
+if dockerd --help 2>/dev/null | grep -q -- --validate; then  # dockerd 23 and newer can check most of a file
+    dockerd --validate --config-file "$path.gpuwright-new" || { rm -f "$path.gpuwright-new"; exit 1; }
+fi
+if [ -e "$path" ]; then
+    chmod --reference="$path" "$path.gpuwright-new"
+    chown --reference="$path" "$path.gpuwright-new"
+    [ -e "$path.before-gpuwright" ] || cp -p "$path" "$path.before-gpuwright"
+else
+    chmod 0644 "$path.gpuwright-new"
+fi
+mv -f -T "$path.gpuwright-new" "$path"
+"""
+
+
+class OtherEngines(Lines):
+    """What answers to `docker` on the host and is neither the distribution's package nor docker.com's."""
+
+    @override
+    def command(self) -> StringCommand:
+        return script(
+            """
+            if [ -e /snap/bin/docker ]; then echo "Docker from a snap (snap remove docker)"; fi
+            if dpkg-query --show --showformat='${db:Status-Abbrev}' podman-docker 2>/dev/null | grep -q '^.i'; then
+                echo "podman under Docker's name (apt remove podman-docker)"
+            fi
+            if engine=$(command -v dockerd) && ! dpkg-query --search "$engine" >/dev/null 2>&1; then
+                echo "$engine, which no package owns"
+            fi
+            """
+        )
+
+
+@operation()
+def alone() -> Generator[PyinfraCommand]:
+    """Refuse a host whose Docker is of another kind: beside it, ours would fight over one socket."""
+    found = host.get_fact(OtherEngines)
+    if found:
+        yield failure(
+            Refusal(
+                "container engine",
+                f"the host has {'; '.join(found)}",
+                "Docker from the distribution or from docker.com, or no engine yet",
+                "Move its containers, remove it, and run again; nothing of it was touched.",
+            )
+        )
 
 
 @operation()
@@ -35,27 +90,14 @@ def configured(merges: tuple[JsonMerge, ...]) -> Generator[PyinfraCommand]:
             remedy = "Repair or remove the file, then run again; it was not touched."
             yield failure(Refusal(merge.path, observed, "a JSON object", remedy))
             return
-        wanted = merged(current, json.loads(merge.values))
+        wanted = merged(json.loads(merge.new) if not text.strip() else current, json.loads(merge.values))
         if wanted == current:
             host.noop(f"{merge.path} has all keys")
             continue
         new_text = json.dumps(wanted, indent=2, sort_keys=True) + "\n"
+        will_change(merge.path)
         show_diff(merge.path, new_text)
-        candidate = f"{merge.path}.gpuwright-candidate"
-        yield script('mkdir -p "$(dirname "$1")"', candidate)
-        yield FileUploadCommand(StringIO(new_text), candidate)
-        yield script(
-            """
-            if dockerd --help | grep -q -- --validate; then  # dockerd 23 and newer can check a file
-                dockerd --validate --config-file "$2" || { rm -f "$2"; exit 1; }
-            fi
-            chown root:root "$2" && chmod 0644 "$2" || exit 1
-            if [ -e "$1" ] && [ ! -e "$1.before-gpuwright" ]; then cp -p "$1" "$1.before-gpuwright"; fi
-            mv -f -T "$2" "$1"
-            """,
-            merge.path,
-            candidate,
-        )
+        yield StringCommand(script(_REPLACE, merge.path), _stdin=new_text)
 
 
 def merged(base: dict[str, Json], over: dict[str, Json]) -> dict[str, Json]:

@@ -14,7 +14,7 @@ from pyinfra.operations.util.files import generate_color_diff
 from typing_extensions import override
 
 from gpuwright.operations.readings import Lines
-from gpuwright.operations.shell import fields, script, show
+from gpuwright.operations.shell import fields, script, show, will_change
 from gpuwright.plan.model import ManagedFile
 from gpuwright.render import render
 
@@ -99,6 +99,7 @@ def write(wanted: dict[str, tuple[str, str]]) -> Generator[PyinfraCommand]:
     }
     for path, (text, _) in wanted.items():
         if not as_planned.get(path, False):
+            will_change(path)
             show_diff(path, text)
     for path, (text, mode) in wanted.items():
         if not as_planned.get(path, False):

@@ -29,8 +29,10 @@ archive="$store/.partial/$key"
 found=$(sha256sum <"$archive")
 if [ "${found%% *}" != "$key" ]; then rm -f "$archive"; echo "the archive arrived damaged and was removed"; exit 1; fi
 docker load --quiet --input "$archive" || exit 1
-docker image inspect "$image" >/dev/null 2>&1 || { echo "the engine gave it another id than $image"; exit 1; }
 rm -f "$archive"
+docker image inspect "$image" >/dev/null 2>&1 && exit 0
+echo "the engine gave it another id than $image; its containerd image store does: use a registry there"
+exit 1
 """
 
 

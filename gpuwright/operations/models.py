@@ -14,7 +14,7 @@ from gpuwright.models.reading import ModelStore, StoreReading
 from gpuwright.models.remote import Remote
 from gpuwright.models.sources import source_of
 from gpuwright.models.store import store as store_models
-from gpuwright.operations.shell import failed
+from gpuwright.operations.shell import failed, show, will_change
 from gpuwright.plan.model import Model
 
 
@@ -34,6 +34,8 @@ def stored(models: tuple[Model, ...], store: str) -> Generator[PyinfraCommand]:
     reading = host.get_fact(ModelStore, directories=tuple(model.directory for model in models), store=store)
     pending = tuple(model for model in models if not _converged(model, reading))
     if pending:
+        will_change(*(f"{model.directory}/{manifest.NAME}" for model in pending))
+        show(*(f"{model.name}: from {type(model.source).__name__}" for model in pending))
         yield FunctionCommand(_store, (pending, store, _listed(reading)), {})
     elif reading.partials:
         # All that is declared is complete, so nothing can want these any more.

@@ -6,9 +6,11 @@ from collections.abc import Generator
 
 from pyinfra import host
 from pyinfra.api import operation
-from pyinfra.api.command import PyinfraCommand
+from pyinfra.api.command import PyinfraCommand, StringCommand
+from typing_extensions import override
 
 from gpuwright.operations.files import FileStates, write
+from gpuwright.operations.readings import Lines
 from gpuwright.operations.shell import script
 from gpuwright.plan.model import AptRepository
 from gpuwright.plan.network import PROXY_ENV
@@ -16,17 +18,36 @@ from gpuwright.plan.network import PROXY_ENV
 KEYRINGS = "/etc/apt/keyrings"
 
 
+class OtherSources(Lines):
+    """The URIs among `uris` that a source of somebody else names; apt refuses two keys for one place."""
+
+    @override
+    def command(self, uris: tuple[str, ...]) -> StringCommand:
+        return script(
+            """
+            for uri; do
+                if grep -rqsF --exclude 'gpuwright-*' -- "$uri" /etc/apt/sources.list /etc/apt/sources.list.d; then
+                    echo "$uri"
+                fi
+            done
+            """,
+            *uris,
+        )
+
+
 @operation()
 def present(repositories: tuple[AptRepository, ...]) -> Generator[PyinfraCommand]:
     """
     Add repositories; a key with another fingerprint than the catalogue's is thrown away and fails the host.
 
-    + repositories: each with its key's URL and fingerprint
+    + repositories: each with its key's URL and fingerprint; one that apt knows already is left alone
     """
     if not repositories:
         return
+    theirs = host.get_fact(OtherSources, uris=tuple(repository.uri for repository in repositories))
+    repositories = tuple(repository for repository in repositories if repository.uri not in theirs)
     keys = {repository.name: f"{KEYRINGS}/gpuwright-{repository.name}.asc" for repository in repositories}
-    there = host.get_fact(FileStates, paths=tuple(keys.values()))
+    there = host.get_fact(FileStates, paths=tuple(keys.values())) if keys else {}
     for repository in repositories:
         key = keys[repository.name]
         if key not in there:

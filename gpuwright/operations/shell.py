@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from weakref import WeakKeyDictionary
 
 from pyinfra import host as current_host
 from pyinfra import logger
 from pyinfra.api.command import FunctionCommand, QuoteString, StringCommand
 from pyinfra.api.host import Host
 from pyinfra.api.state import State
+from pyinfra.context import ctx_host
 
 from gpuwright.errors import Refusal
+
+_changing: WeakKeyDictionary[Host, set[str]] = WeakKeyDictionary()
 
 
 def script(text: str, *arguments: str) -> StringCommand:
@@ -38,6 +42,18 @@ def show(*lines: str) -> None:
     if state.config.DIFF and not (state.is_executing and state.check_for_changes):
         for line in lines:
             current_host.log(f"  {line}")
+
+
+def will_change(*names: str) -> None:
+    """Note in a dry pass what an operation would change, so that a later one can say what it would restart."""
+    state = current_host.state
+    if not state.is_executing:
+        _changing.setdefault(ctx_host.get(), set()).update(names)
+
+
+def would_change(names: Iterable[str]) -> bool:
+    """Whether an operation before this one noted one of `names` in this dry pass."""
+    return not current_host.state.is_executing and not _changing.get(ctx_host.get(), set()).isdisjoint(names)
 
 
 def fields(lines: Iterable[str], count: int) -> list[list[str]]:

@@ -26,6 +26,7 @@ SERVICE_KEYS = (
     "container",
     "conf_file",
     "env_file",
+    "key",
 )
 
 

@@ -29,26 +29,30 @@ def plan_base(facts: HostFacts, settings: HostSettings, catalog: Catalog, notes:
         packages += [Package(name, clock.alternatives) for name in clock.names]
         units = (Unit("systemd-timesyncd.service", optional=True),)
         notes.why("base.units", "TLS and logs need a right clock; another time daemon is kept", clock.source)
-    limits = settings.base.base_memlock == "unlimited"
+    limits = settings.base.base_memlock != "leave"
     return BasePlan(
         proxy_files=plan_proxy(settings, notes),
-        dropped_files=plan_dropped(settings, notes),
+        dropped_files=(*plan_dropped(settings, notes), *_dropped(settings)),
         apt_sources=plan_apt_sources(facts, settings, catalog, notes),
         certificates=plan_certificates(settings, notes),
         packages=tuple(packages),
-        files=_memlock(notes) if limits else (),
+        files=_memlock(settings, notes),
         manager=(("DefaultLimitMEMLOCK", "infinity"),) if limits else (),
         units=units,
     )
 
 
-def _memlock(notes: Notes) -> tuple[ManagedFile, ...]:
+def _memlock(settings: HostSettings, notes: Notes) -> tuple[ManagedFile, ...]:
     notes.why(
         "base.files",
         "pinned host memory and RDMA registrations fail at the default limit",
         "NCCL user guide, troubleshooting, memlock; limits.conf(5), systemd-system.conf(5)",
     )
-    return (
-        ManagedFile(LIMITS, "base/limits.conf.j2"),
-        ManagedFile(SYSTEM_LIMITS, "base/system.conf.j2"),
-    )
+    services = ManagedFile(SYSTEM_LIMITS, "base/system.conf.j2")
+    logins = ManagedFile(LIMITS, "base/limits.conf.j2")
+    return {"services": (services,), "logins": (services, logins), "leave": ()}[settings.base.base_memlock]
+
+
+def _dropped(settings: HostSettings) -> tuple[str, ...]:
+    """Limits that an earlier value of base_memlock brought."""
+    return {"services": (LIMITS,), "logins": (), "leave": (LIMITS, SYSTEM_LIMITS)}[settings.base.base_memlock]

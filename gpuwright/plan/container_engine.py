@@ -32,12 +32,12 @@ def plan_container_engine(
     repositories: tuple[AptRepository, ...] = ()
     if ours.container_engine_source == "docker.com":
         repositories = _docker_com(facts, catalog, notes)
-    keys = DEFAULTS | ours.container_engine_daemon_json
+    keys: dict[str, Json] = dict(ours.container_engine_daemon_json)
     if ours.container_engine_registry_mirrors:
         keys["registry-mirrors"] = list(ours.container_engine_registry_mirrors)
     notes.why(
         "container_engine.daemon_json",
-        "logs of containers must not fill the disk; other keys as declared",
+        "as declared; a new file also gets a log driver that does not fill the disk",
         "https://docs.docker.com/engine/logging/drivers/local/",
     )
     return EnginePlan(
@@ -48,7 +48,9 @@ def plan_container_engine(
             for login in ours.container_engine_registry_logins
         ),
         dropped_files=() if ours.container_engine_registry_logins else (REGISTRY_LOGINS,),
-        daemon_json=(JsonMerge(DAEMON_JSON, json.dumps(keys, sort_keys=True)),),
+        daemon_json=(
+            JsonMerge(DAEMON_JSON, json.dumps(keys, sort_keys=True), json.dumps(DEFAULTS, sort_keys=True)),
+        ),
         units=(Unit("docker.service", watches=(DAEMON_JSON, DROP_INS)),),
     )
 

@@ -32,6 +32,7 @@ def plan_inference(
 ) -> InferencePlan:
     """Units, files and images of all declared services; an empty declaration gives an empty slice."""
     notes.why("inference", "inference_services", "role inference")
+    _ports_declared(settings, notes)
     services = [
         service
         for index, declared in enumerate(settings.inference.inference_services)
@@ -40,7 +41,9 @@ def plan_inference(
     if not services:
         return InferencePlan((), (), (), (), (), ())
     notes.why(
-        "inference.users", "engines run as nobody's user, with no login", "DESIGN rule: services are not root"
+        "inference.users",
+        "a server that is broken into owns nothing on the host",
+        "roles/inference/README.md",
     )
     notes.why(
         "inference.env_files", "keys and ids exist only on the host", "systemd.exec(5), EnvironmentFile="
@@ -54,7 +57,7 @@ def plan_inference(
     return InferencePlan(
         images=tuple(Image(settings.inference.inference_image_source, reference) for reference in references),
         users=(SystemUser(USER, HOME),),
-        env_files=tuple(EnvFile(s.env_file, ENGINES[s.engine].KEY, USER) for s in services),
+        env_files=tuple(EnvFile(s.env_file, s.key, USER) for s in services),
         files=tuple(files),
         units=tuple(_unit(service, store) for service in services),
         services=tuple(services),
@@ -84,12 +87,10 @@ def _service(
     if image is None:
         return None
     path = f"inference.services.{index}"
-    port = declared.port or _free_port(index, settings)
-    memory = _memory(declared, facts, settings)
-    notes.why(f"{path}.variant", "accelerator, and no GPU in the facts", "serving.md B1")
-    notes.why(
-        f"{path}.memory_bytes", "memory_gib, or an equal share of 80 % of the host's memory", "role inference"
-    )
+    port = declared.port or FIRST_PORT
+    memory = _memory(declared, facts)
+    notes.why(f"{path}.variant", "accelerator, and no GPU in the facts", "roles/inference/README.md")
+    notes.why(f"{path}.memory_bytes", "memory_gib, or 80 % of the host's memory", "role inference")
     notes.why(f"{path}.environment", "declared, in the engine's own variables", engine.SOURCE)
     return Service(
         name=declared.name,
@@ -106,6 +107,7 @@ def _service(
         environment=engine.environment(declared, model, port),
         conf_file=f"{ETC}/{declared.name}.conf",
         env_file=f"{ETC}/{declared.name}.env",
+        key=engine.KEY,
     )
 
 
@@ -171,22 +173,28 @@ def _engine_row(engine: str, variant: str, facts: HostFacts, catalog: Catalog) -
     return None
 
 
-def _free_port(index: int, settings: HostSettings) -> int:
-    """The index-th port from 8080 that no service declares for itself."""
-    taken = {service.port for service in settings.inference.inference_services}
-    free = [port for port in range(FIRST_PORT, FIRST_PORT + len(taken) + index + 1) if port not in taken]
-    return free[index]
+def _ports_declared(settings: HostSettings, notes: Notes) -> None:
+    """A port by position would move, under its clients, when a service is added before it."""
+    services = settings.inference.inference_services
+    for index, service in enumerate(services):
+        if len(services) > 1 and service.port is None:
+            notes.refuse(
+                f"service {service.name}",
+                "has no port, and the host has other services",
+                "a port of its own for each of several services",
+                f"Declare it, for example port = {FIRST_PORT + index}.",
+            )
 
 
-def _memory(declared: ServiceDeclaration, facts: HostFacts, settings: HostSettings) -> int:
+def _memory(declared: ServiceDeclaration, facts: HostFacts) -> int:
     """A limit in bytes that keeps a leaking engine from taking the host down with it.
 
+    It does not depend on other services, or adding one would restart all.
     MemTotal moves by some MiB from kernel to kernel; whole GiB keep the plan, and so the service, as it is.
     """
     if declared.memory_gib is not None:
         return int(declared.memory_gib * GIB)
-    host = max(facts.memory_bytes // GIB, 1) * GIB
-    return host * 8 // 10 // len(settings.inference.inference_services)
+    return max(facts.memory_bytes // GIB, 1) * GIB * 8 // 10
 
 
 def _unit(service: Service, store: ModelStorePlan) -> Unit:

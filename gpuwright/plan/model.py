@@ -59,10 +59,14 @@ class AptRepository:
 
 @dataclass(frozen=True)
 class JsonMerge:
-    """Keys to be merged into a JSON file that others may edit too; `values` is JSON text."""
+    """Keys to be merged into a JSON file that others may edit too; both are JSON text.
+
+    `new` is for a file that does not exist yet, `values` for any.
+    """
 
     path: str
     values: str
+    new: str
 
 
 @dataclass(frozen=True)
@@ -102,9 +106,10 @@ class RegistryCredential:
 
 @dataclass(frozen=True)
 class LocalFile:
-    """A file on the control machine."""
+    """A file on the control machine; with its `sha256` it is needed only where the host lacks the content."""
 
     path: str
+    sha256: str | None = None
 
 
 @dataclass(frozen=True)
@@ -190,6 +195,7 @@ class Service:
     environment: tuple[tuple[str, str], ...]
     conf_file: str
     env_file: str
+    key: str
 
 
 @dataclass(frozen=True)

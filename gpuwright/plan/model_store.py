@@ -58,7 +58,7 @@ def _known(settings: HostSettings, catalog: Catalog) -> dict[str, tuple[str, Mod
 
 def _declared(model: ModelDeclaration) -> tuple[str, ModelSource]:
     if model.path is not None:
-        return PurePosixPath(model.path).name, LocalFile(model.path)
+        return PurePosixPath(model.path).name, LocalFile(model.path, model.sha256)
     if model.url is not None and model.sha256 is not None:
         return PurePosixPath(model.url.partition("?")[0]).name, HttpsFile(model.url, model.sha256)
     if model.repo is not None and model.revision is not None:

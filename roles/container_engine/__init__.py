@@ -13,6 +13,7 @@ __all__ = ["Settings", "container_engine"]
 def container_engine() -> None:
     """Install an engine where none is; restart it only when it is older than its configuration."""
     plan = planned().container_engine
+    docker.alone(name="No engine of another kind")
     repositories.present(name="Repository", repositories=plan.repositories)
     packages.present(name="Packages", packages=plan.packages)
     docker.configured(name="daemon.json", merges=plan.daemon_json)

@@ -78,7 +78,10 @@ def ask_port(port: int, on_text: Callable[[str], object] = lambda _: None, **que
 
 def service(name: str = "chat", port: int = 8080, env_file: str = "/nowhere.env") -> StampedService:
     unit = f"gpuwright-{name}.service"
-    return StampedService(name, "llama_cpp", "tiny", port, unit, f"gpuwright-{name}", "image", env_file, "")
+    key = "LLAMA_API_KEY"
+    return StampedService(
+        name, "llama_cpp", "tiny", port, unit, f"gpuwright-{name}", "image", env_file, "", key
+    )
 
 
 @pytest.mark.parametrize(("recording", "text"), [(LLAMA, "I'm ready to assist you"), (vllm_chat(), "oooo")])
