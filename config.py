@@ -1,10 +1,10 @@
-"""pyinfra reads this before the inventory: a run without a terminal never waits for an answer."""
+"""pyinfra reads this before the inventory: errors are sentences, and a run without a terminal never waits."""
 
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from gpuwright.unattended import never_prompt_without_a_terminal
+from gpuwright.pyinfra_process import prepare
 
-never_prompt_without_a_terminal()
+prepare()

@@ -11,7 +11,8 @@ if sys.path[0] != ROOT:
     sys.path.insert(0, ROOT)  # an installed package called `roles` must not win
 
 from gpuwright.fleet import admitted, planned  # noqa: E402
-from gpuwright.operations import stamp  # noqa: E402
+from gpuwright.operations import run_lock, stamp  # noqa: E402
+from gpuwright.pyinfra_process import must_be_prepared  # noqa: E402
 from roles.base import base  # noqa: E402
 from roles.container_engine import container_engine  # noqa: E402
 from roles.inference import inference  # noqa: E402
@@ -22,6 +23,7 @@ def converge() -> None:
     """Bring the host in context to its plan. A refused host fails alone, before anything is touched."""
     if not admitted():
         return
+    run_lock.held(name="Run lock")
     base()
     container_engine()
     model_store()
@@ -30,4 +32,5 @@ def converge() -> None:
 
 
 if __name__ != "deploy":  # pyinfra executes this file; an importer calls converge() itself
+    must_be_prepared()
     converge()

@@ -47,6 +47,9 @@ class BaseSettings(_Strict):
     """Packages, clock and limits that every later role relies on."""
 
     base_extra_packages: tuple[str, ...] = Field((), description="More apt packages to have installed.")
+    base_apt_lock_timeout_s: int = Field(
+        600, ge=1, description="Seconds to wait for another run of apt, which is named; then the host fails."
+    )
     base_time_sync: Literal["auto", "none"] = Field(
         "auto",
         description="auto: systemd-timesyncd, or the time daemon that is there already; none: leave the clock alone.",
@@ -89,6 +92,11 @@ class ContainerEngineSettings(_Strict):
 
     container_engine_source: Literal["distribution", "docker.com"] = Field(
         "distribution", description="Where Docker comes from; an engine that is installed already is kept."
+    )
+    container_engine_restart: Literal["guarded", "always"] = Field(
+        "guarded",
+        description="guarded: a restart that a change needs is refused while containers of others run; "
+        "always: they are stopped.",
     )
     container_engine_daemon_json: dict[str, Any] = Field(
         {}, description="Keys to merge into /etc/docker/daemon.json; keys that others put there stay."

@@ -1,24 +1,36 @@
 """A run that nobody watches: it must end with an exit code, not wait at a prompt.
 
-pyinfra's command line asks whether to go on when a host fails, and before it executes; without a terminal that
-is an EOFError in the middle of a run. Its two functions are replaced, because they overrule every setting.
+pyinfra asks whether to go on when a host fails, before it executes, for sudo's password, for a key's passphrase
+and about an unknown host key. Without a terminal each is a wait or an EOFError in the middle of a run, and its
+functions overrule every setting: hence they are replaced.
 """
 
 from __future__ import annotations
 
 import sys
-from typing import NoReturn
+from typing import NoReturn, TextIO
 
+from paramiko import SSHException
 from pyinfra import logger
+from pyinfra.api.exceptions import ConnectError
+from pyinfra.connectors import ssh_util
+from pyinfra.connectors import util as connector_util
+from pyinfra.connectors.sshuserclient import client as ssh_client
+
+from gpuwright.access import NoTerminal
 
 
 def never_prompt_without_a_terminal() -> None:
-    """In pyinfra's own process, with stdin no terminal: failed hosts drop out alone, unconfirmed runs end with 1."""
-    command_line = sys.modules.get("pyinfra_cli.cli")
-    if command_line is None or sys.stdin.isatty():
+    """With stdin no terminal: failed hosts drop out alone, unconfirmed runs end with 1, nobody is asked."""
+    if sys.stdin.isatty():
         return
-    command_line._set_fail_prompts = _no_prompts  # type: ignore[attr-defined]
-    command_line._do_confirm = _not_confirmed  # type: ignore[attr-defined]
+    connector_util.getpass = _no_sudo_password  # type: ignore[assignment]
+    ssh_util.getpass = _no_passphrase  # type: ignore[assignment]
+    ssh_client.input = _no_host_key  # type: ignore[attr-defined]  # in front of the builtin
+    command_line = sys.modules.get("pyinfra_cli.cli")
+    if command_line is not None:
+        command_line._set_fail_prompts = _no_prompts  # type: ignore[attr-defined]
+        command_line._do_confirm = _not_confirmed  # type: ignore[attr-defined]
 
 
 def _no_prompts(state: object, config: object) -> None:
@@ -28,3 +40,15 @@ def _no_prompts(state: object, config: object) -> None:
 def _not_confirmed(message: str) -> NoReturn:
     logger.error("Nothing was executed: no terminal to confirm on. Add -y, or --dry to only look.")
     sys.exit(1)
+
+
+def _no_sudo_password(prompt: str, stream: TextIO | None = None) -> NoReturn:
+    raise NoTerminal("sudo asks for a password, none is declared, and there is no terminal to ask on")
+
+
+def _no_passphrase(prompt: str, stream: TextIO | None = None) -> NoReturn:
+    raise ConnectError("the private key is encrypted and ssh_key_password is not set")
+
+
+def _no_host_key(prompt: str) -> NoReturn:
+    raise SSHException("its host key is not known, and there is no terminal to ask on")

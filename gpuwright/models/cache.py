@@ -31,10 +31,10 @@ def local_file(source: LocalFile) -> Path:
     for base in (Path.cwd(), ROOT):
         if (base / wanted).is_file():
             return (base / wanted).resolve()
-    places = "it" if wanted.is_absolute() else f"{Path.cwd() / wanted} and {ROOT / wanted}"
+    places = "" if wanted.is_absolute() else f" (looked for {Path.cwd() / wanted} and {ROOT / wanted})"
     raise GpuwrightError.of(
         f"model file {source.path}",
-        f"the control machine has no such file (looked for {places})",
+        f"the control machine has no such file{places}",
         "a file on the machine that runs the deploy",
         "Put it there or correct the model's path",
     )

@@ -6,13 +6,12 @@ from collections.abc import Generator
 
 from pyinfra import host
 from pyinfra.api import FactBase, operation
-from pyinfra.api.command import StringCommand
+from pyinfra.api.command import PyinfraCommand, StringCommand
 from typing_extensions import override
 
+from gpuwright.operations import apt_lock
 from gpuwright.operations.shell import script, show
 from gpuwright.plan.model import Package
-
-LOCK_TIMEOUT_S = 600
 
 
 class InstalledPackages(FactBase[dict[str, bool]]):
@@ -45,33 +44,45 @@ class InstalledPackages(FactBase[dict[str, bool]]):
 
 
 @operation()
-def present(packages: tuple[Package, ...]) -> Generator[StringCommand]:
+def present(packages: tuple[Package, ...], lock_timeout_s: int) -> Generator[PyinfraCommand]:
     """
     Install the packages that are missing, and never remove one to do so.
 
     + packages: a package counts as there when it, or one of its alternatives, is installed
+    + lock_timeout_s: how long another run of apt is waited for
     """
     if not packages:
         return
     names = tuple(name for package in packages for name in (package.name, *package.alternatives))
     installed = host.get_fact(InstalledPackages, names=names)
+    if installed.get("", True) and not _missing(packages, installed):
+        host.noop("all packages are installed")
+        return
+    yield apt_lock.free(lock_timeout_s)
+    # Read again: what held the lock may have installed them.
+    installed = host.get_fact(InstalledPackages, names=names)
     if not installed.get("", True):
         # An interrupted apt leaves packages unpacked; apt refuses to go on before they are configured.
         yield script("DEBIAN_FRONTEND=noninteractive dpkg --force-confold --configure -a")
-    missing = [
+    missing = _missing(packages, installed)
+    if not missing:
+        return
+    show(f"apt install {' '.join(missing)}")
+    yield script('apt-get -o DPkg::Lock::Timeout="$1" -q update', str(lock_timeout_s))
+    yield script(
+        """
+        timeout=$1; shift
+        DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout="$timeout" \\
+            -o Dpkg::Options::=--force-confold -q install --yes --no-install-recommends --no-remove "$@"
+        """,
+        str(lock_timeout_s),
+        *missing,
+    )
+
+
+def _missing(packages: tuple[Package, ...], installed: dict[str, bool]) -> list[str]:
+    return [
         package.name
         for package in packages
         if not any(installed.get(name, False) for name in (package.name, *package.alternatives))
     ]
-    if not missing:
-        host.noop("all packages are installed")
-        return
-    show(f"apt install {' '.join(missing)}")
-    yield script(f"apt-get -o DPkg::Lock::Timeout={LOCK_TIMEOUT_S} -q update")
-    yield script(
-        f"""
-        DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout={LOCK_TIMEOUT_S} \\
-            -o Dpkg::Options::=--force-confold -q install --yes --no-install-recommends --no-remove "$@"
-        """,
-        *missing,
-    )

@@ -36,6 +36,7 @@ def plan_base(facts: HostFacts, settings: HostSettings, catalog: Catalog, notes:
         apt_sources=plan_apt_sources(facts, settings, catalog, notes),
         certificates=plan_certificates(settings, notes),
         packages=tuple(packages),
+        apt_lock_timeout_s=settings.base.base_apt_lock_timeout_s,
         files=_memlock(settings, notes),
         manager=(("DefaultLimitMEMLOCK", "infinity"),) if limits else (),
         units=units,

@@ -40,7 +40,10 @@ def plan_container_engine(
         "as declared; a new file also gets a log driver that does not fill the disk",
         "https://docs.docker.com/engine/logging/drivers/local/",
     )
+    unit = Unit("docker.service", watches=(DAEMON_JSON, DROP_INS))
+    notes.why("container_engine.guarded", "container_engine_restart", "roles/container_engine/README.md")
     return EnginePlan(
+        guarded=(unit,) if ours.container_engine_restart == "guarded" else (),
         repositories=repositories,
         packages=packages,
         credentials=tuple(
@@ -51,7 +54,7 @@ def plan_container_engine(
         daemon_json=(
             JsonMerge(DAEMON_JSON, json.dumps(keys, sort_keys=True), json.dumps(DEFAULTS, sort_keys=True)),
         ),
-        units=(Unit("docker.service", watches=(DAEMON_JSON, DROP_INS)),),
+        units=(unit,),
     )
 
 

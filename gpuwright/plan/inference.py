@@ -208,4 +208,5 @@ def _unit(service: Service, store: ModelStorePlan) -> Unit:
             READY,
             f"{model.directory}/.gpuwright.json",
         ),
+        follows=("docker.service",),
     )

@@ -36,11 +36,13 @@ class ManagedFile:
 class Unit:
     """A systemd unit that is enabled and runs, restarted when older than a file in `watches`.
 
+    `follows` are units that take it along when they restart (Requires=).
     `optional`: a host that has no such unit keeps its own answer (chrony instead of timesyncd).
     """
 
     name: str
     watches: tuple[str, ...] = ()
+    follows: tuple[str, ...] = ()
     optional: bool = False
 
 
@@ -205,6 +207,7 @@ class BasePlan:
     apt_sources: tuple[AptSources, ...]
     certificates: tuple[CaCertificate, ...]
     packages: tuple[Package, ...]
+    apt_lock_timeout_s: int
     files: tuple[ManagedFile, ...]
     manager: tuple[tuple[str, str], ...]
     units: tuple[Unit, ...]
@@ -212,6 +215,7 @@ class BasePlan:
 
 @dataclass(frozen=True)
 class EnginePlan:
+    guarded: tuple[Unit, ...]
     repositories: tuple[AptRepository, ...]
     packages: tuple[Package, ...]
     credentials: tuple[RegistryCredential, ...]

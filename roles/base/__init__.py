@@ -16,7 +16,7 @@ def base() -> None:
     files.rendered(name="Proxy", files=plan.proxy_files)
     files.absent(name="Settings no longer declared", paths=plan.dropped_files)
     network.apt_sources(name="Archive sources", sources=plan.apt_sources)
-    packages.present(name="Packages", packages=plan.packages)
+    packages.present(name="Packages", packages=plan.packages, lock_timeout_s=plan.apt_lock_timeout_s)
     network.trusted(name="Private authorities", certificates=plan.certificates)
     files.rendered(name="Limits", files=plan.files)
     units.manager(name="Limits in the service manager", properties=plan.manager)

@@ -3,7 +3,7 @@
 from pyinfra.api import deploy
 
 from gpuwright.fleet import planned
-from gpuwright.operations import accounts, files, images, units
+from gpuwright.operations import accounts, files, images, ports, units
 from gpuwright.settings import InferenceSettings as Settings
 
 __all__ = ["Settings", "inference"]
@@ -13,6 +13,7 @@ __all__ = ["Settings", "inference"]
 def inference() -> None:
     """Run every declared model behind a unit that restarts only when it must."""
     plan = planned().inference
+    ports.free(name="Ports", services=plan.services)
     images.present(name="Images", images=plan.images)
     accounts.users(name="Account", users=plan.users)
     accounts.env_files(name="Keys and ids", files=plan.env_files)

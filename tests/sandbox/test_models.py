@@ -97,11 +97,11 @@ def test_a_local_file_is_stored_once_and_then_left_alone(prepared: Sandbox, tmp_
 def test_a_changed_local_file_replaces_the_old_one_and_frees_its_space(
     deploy: Deploy, tmp_path: Path
 ) -> None:
-    source = tmp_path / "it's a model.gguf"
+    source = tmp_path / "it's a model.bin"
     source.write_bytes(b"old")
     deploy(model("local", LocalFile(str(source)), entry=""))
     source.write_bytes(b"newer")
-    deploy(model("local", LocalFile(str(source)), entry="sub/name.gguf"))
+    deploy(model("local", LocalFile(str(source)), entry="sub/name.bin"))
     assert deploy.on_host("find . -type f -size -6c -exec cat {} +; ls local") == "newernewersub"
 
 
@@ -176,9 +176,9 @@ def test_a_disk_that_is_too_small_is_refused_before_a_byte_moves(deploy: Deploy,
 
 
 def test_an_upload_that_is_killed_resumes(deploy: Deploy, tmp_path: Path) -> None:
-    source = tmp_path / "big.gguf"
+    source = tmp_path / "big.bin"
     source.write_bytes(random.Random(2).randbytes(60_000_000))
-    wanted = model("big", LocalFile(str(source)))
+    wanted = model("big", LocalFile(str(source)), entry="model.bin")
     sha256 = hashlib.sha256(source.read_bytes()).hexdigest()
     process = deploy.start((wanted,), "-y")
     _wait_for(deploy, f".partial/{sha256}", 16 * 1024 * 1024)
@@ -187,7 +187,7 @@ def test_an_upload_that_is_killed_resumes(deploy: Deploy, tmp_path: Path) -> Non
     left = int(deploy.on_host(f"stat -c %s .partial/{sha256}"))
     assert 0 < left < 60_000_000
     assert "of 60 MB are there already" in deploy(wanted)
-    assert deploy.on_host("sha256sum <big/model.gguf").split()[0] == sha256
+    assert deploy.on_host("sha256sum <big/model.bin").split()[0] == sha256
     assert deploy.on_host("ls .partial") == ""
 
 

@@ -16,7 +16,7 @@ from gpuwright.models.sources import resolve, source_of
 from gpuwright.plan.model import HttpsFile, HuggingFaceRepo, LocalFile, Model, ModelSource, WheelFile
 from tests.hub import hub_server
 
-CONTENT = b"GGUF tiny"
+CONTENT = b"GGUF\3" + bytes(19)  # version 3, no tensors, no metadata
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
 REPOSITORY = {"org/tiny": {"config.json": b"{}", "a b.gguf": CONTENT, "original/x.gguf": b"x"}}
 
@@ -54,7 +54,7 @@ def test_a_local_file_is_known_by_its_content(tmp_path: Path) -> None:
     path = tmp_path / "tiny.gguf"
     path.write_bytes(CONTENT)
     (file,) = resolve(model(LocalFile("tiny.gguf"))).files
-    assert (file.path, file.size, file.digest, file.where) == ("m.gguf", 9, f"sha256:{SHA256}", path)
+    assert (file.path, file.size, file.digest, file.where) == ("m.gguf", 24, f"sha256:{SHA256}", path)
     before = source_of(model(LocalFile("tiny.gguf")))
     assert before == source_of(model(LocalFile(str(path))))
     path.write_bytes(b"another")
@@ -139,7 +139,7 @@ def test_a_hub_lists_what_the_globs_choose_at_the_commit(monkeypatch: pytest.Mon
         found = resolve(model(HuggingFaceRepo("org/tiny", "main", ("*.json", "a*.gguf")), entry=""))
     assert found.commit == hub.commit
     lfs, small = found.files
-    assert (lfs.path, lfs.size, lfs.digest) == ("a b.gguf", 9, f"sha256:{SHA256}")
+    assert (lfs.path, lfs.size, lfs.digest) == ("a b.gguf", 24, f"sha256:{SHA256}")
     assert lfs.where == f"{hub.url}/org/tiny/resolve/{hub.commit}/a%20b.gguf"
     assert small.digest == f"git-sha1:{hashlib.sha1(b'blob 2' + bytes(1) + b'{}').hexdigest()}"
     assert ("/api/models/org/tiny/revision/main?blobs=true", "Bearer hf_secret") in hub.seen

@@ -26,7 +26,10 @@ def test_other_host_data_is_none_of_our_business() -> None:
     [
         ({"inference_modle": "ok"}, ["inference_modle", "Did you mean inference_model?"]),
         ({"inferense_model": "ok"}, ["inferense_model", "Did you mean inference_model?"]),
-        ({"base_memlock": 64}, ["base_memlock", "64", "'services', 'logins' or 'leave'", "roles/base/README.md"]),
+        (
+            {"base_memlock": 64},
+            ["base_memlock", "64", "'services', 'logins' or 'leave'", "roles/base/README.md"],
+        ),
         ({"inference_services": [{"nme": "chat"}]}, ["inference_services.0.nme", "not permitted"]),
         ({"inference_services": [{"name": "a b"}]}, ["inference_services.0.name", "'a b'"]),
         ({"inference_services": [{"name": "a", "port": 80}]}, ["inference_services.0.port", "80"]),

@@ -1,0 +1,215 @@
+"""The run lock: one run at a time changes a host.
+
+A process on the host holds flock(2) on a file below /run exactly as long as the run's own connection lasts: its
+stdin is that connection, and the end of it ends the process. So a killed run, a cut connection and a reboot
+all release the lock by themselves, and there is nothing to clean up.
+"""
+
+from __future__ import annotations
+
+import getpass
+import os
+import socket
+import subprocess
+from collections.abc import Callable, Generator, Iterable, Mapping
+from dataclasses import dataclass
+from typing import cast
+from weakref import WeakKeyDictionary
+
+from paramiko import SSHException
+from pyinfra import host
+from pyinfra.api import FactBase, operation
+from pyinfra.api.arguments import CONNECTOR_ARGUMENT_KEYS
+from pyinfra.api.command import PyinfraCommand, StringCommand
+from pyinfra.api.exceptions import PyinfraError
+from pyinfra.api.host import Host
+from pyinfra.connectors.local import LocalConnector
+from pyinfra.connectors.ssh import SSHConnector
+from pyinfra.connectors.util import make_unix_command_for_host
+from typing_extensions import override
+
+from gpuwright.errors import GpuwrightError, Refusal
+from gpuwright.operations.shell import failure, script
+
+PATH = "/run/gpuwright.lock"
+WAIT_S = 2  # for a holder whose connection has just ended, and for the winner of a tie to write its name
+ANSWER_TIMEOUT_S = 60  # that wait, sudo, and a host under load
+
+# Says who holds the lock file $1. Ages are uptime, which no adjustment of the clock moves.
+_SAY_WHO = """
+say_who() {
+    IFS='\t' read -r name since pid <"$1"
+    read -r now _ </proc/uptime
+    printf 'taken\\t%s\\t%s\\t%s\\n' "${name:-another run}" "$((${now%.*} - ${since:-${now%.*}}))" "${pid:-0}"
+}
+"""
+_LOOK = f"""{_SAY_WHO}
+[ -e "$1" ] && exec 9<"$1" || exit 0
+flock --shared --nonblock 9 || say_who "$1"
+"""
+# $2 is the owner, $3 the wait in seconds.
+_HOLD = f"""{_SAY_WHO}
+umask 077
+exec 9>>"$1" || exit
+if ! flock --wait "$3" 9; then say_who "$1"; exit; fi
+read -r now _ </proc/uptime
+printf '%s\\t%s\\t%s\\n' "$2" "${{now%.*}}" "$$" >"$1"
+echo held
+# Something to send: only so does sshd notice a machine that vanished, which sends nothing, not even an end
+# (after 16 minutes: tcp_retries2 in tcp(7)). No child may keep the lock.
+while printf . && sleep 15; do :; done 9>&- </dev/null &
+cat >/dev/null 9>&-
+kill "$!"
+"""
+
+# What holds the lock of each host, for as long as this process lives and the host is in use.
+_held: WeakKeyDictionary[Host, object] = WeakKeyDictionary()
+# pyinfra leaves these without annotations.
+_unix_command = cast(Callable[..., StringCommand], make_unix_command_for_host)
+
+
+@dataclass(frozen=True)
+class Owner:
+    """Who holds the lock (`user@machine, pid N`), for how many seconds, and the holder's pid on the host."""
+
+    name: str
+    age_s: int
+    pid: int
+
+    @property
+    def age(self) -> str:
+        """`3 min 5 s`.
+
+        >>> Owner("a@b, pid 1", 7385, 2).age
+        '2 h 3 min 5 s'
+        """
+        minutes, seconds = divmod(self.age_s, 60)
+        hours, minutes = divmod(minutes, 60)
+        parts = [f"{value} {unit}" for value, unit in ((hours, "h"), (minutes, "min")) if value]
+        return " ".join([*parts, f"{seconds} s"])
+
+
+class LockOwner(FactBase[Owner | None]):
+    """Who holds the run lock now; looking neither takes it nor makes its file."""
+
+    @override
+    def command(self) -> StringCommand:
+        return script(_LOOK, PATH)
+
+    @override
+    @staticmethod
+    def default() -> Owner | None:
+        return None
+
+    @override
+    def process(self, output: list[str]) -> Owner | None:
+        return parse_owner(output[0]) if output else None
+
+
+@operation()
+def held() -> Generator[PyinfraCommand]:
+    """
+    Keep other runs away from the host until this one ends; only a run that executes takes the lock.
+
+    A look (a dry run, drift) says who holds it and goes on. One that another run holds fails this host alone.
+    """
+    if not host.state.is_executing:
+        owner = host.get_fact(LockOwner)
+        if owner is not None:
+            host.log(
+                f"  {host.name} is being changed by {owner.name}, for {owner.age}: this may be half of it"
+            )
+        return
+    if host in _held:
+        host.noop("this run holds the lock")
+        return
+    try:
+        _take(host)
+    except GpuwrightError as error:
+        yield failure(*error.refusals)
+        return
+    host.noop("this run holds the lock now")
+
+
+def parse_owner(line: str) -> Owner:
+    """The owner in a line `taken<TAB>name<TAB>seconds<TAB>pid`. Raises ValueError for one that was cut off."""
+    word, name, age_s, pid = line.rstrip("\n").split("\t")
+    if word != "taken":
+        raise ValueError(f"not about an owner: {line!r}")
+    return Owner(name, int(age_s), int(pid))
+
+
+def _take(host: Host) -> None:
+    """Start the holder. Raises GpuwrightError when another run has the lock, or it could not be asked for."""
+    command = script(_HOLD, PATH, _who(), str(WAIT_S))
+    try:
+        # exec: pyinfra's line has the sudo password among its words, and no shell may keep them for the whole run.
+        line = f"exec {_unix_command(host.state, host, command, **_elevation(host)).get_raw_value()}"
+        holder, answer, errors = _start(host, line)
+        for said in answer:
+            if said.strip() == "held":
+                _held[host] = holder
+                return
+            if said.startswith("taken\t"):
+                raise GpuwrightError(_taken(host, parse_owner(said)))
+        lines = [error for error in errors if error.strip()]
+    except (PyinfraError, SSHException, EOFError, OSError, ValueError) as error:
+        lines = [str(error) or type(error).__name__]
+    observed = f"no answer about {PATH} ({lines[-1].strip() if lines else 'it said nothing'})"
+    raise GpuwrightError.of(
+        f"run lock of {host.name}", observed, "flock(1) and a shell as root", "Check the host and run again."
+    )
+
+
+def _start(host: Host, line: str) -> tuple[object, Iterable[str], Iterable[str]]:
+    """The running holder, to be kept, and what it says on stdout and stderr."""
+    connector = host.connector
+    if isinstance(connector, SSHConnector) and connector.client is not None:
+        stdin, stdout, stderr = connector.client.exec_command(line, timeout=ANSWER_TIMEOUT_S)
+        return (stdin, stdout, stderr), stdout, stderr  # paramiko closes a channel that nobody refers to
+    if isinstance(connector, LocalConnector):
+        process = subprocess.Popen(
+            ["sh", "-c", line],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert process.stdout is not None and process.stderr is not None
+        return process, process.stdout, process.stderr
+    raise GpuwrightError.of(
+        f"run lock of {host.name}",
+        f"is reached by {type(connector).__name__}",
+        "SSH or @local, whose end the host notices",
+        "Change the host in the inventory.",
+    )
+
+
+def _elevation(host: Host) -> dict[str, object]:
+    """The operation's own sudo, read at call time and never kept: it holds the password."""
+    given: Mapping[str, object] = dict(host.current_op_global_arguments or {})
+    apart = {
+        "_success_exit_codes",
+        "_timeout",
+        "_get_pty",
+        "_stdin",
+    }  # about running, not about becoming root
+    return {key: value for key, value in given.items() if key in CONNECTOR_ARGUMENT_KEYS and key not in apart}
+
+
+def _taken(host: Host, owner: Owner) -> Refusal:
+    return Refusal(
+        f"host {host.name}",
+        f"another run has been changing it for {owner.age} ({owner.name})",
+        "one run at a time",
+        "Wait until that one has ended, then run again; if its machine is lost, the lock ends by itself "
+        f"within 16 minutes, or at once by `sudo kill {owner.pid}` on the host.",
+    )
+
+
+def _who() -> str:
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # a container's user without a name
+        user = str(os.getuid())
+    return f"{user}@{socket.gethostname()}, pid {os.getpid()}"
