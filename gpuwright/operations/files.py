@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from dataclasses import dataclass
+from difflib import unified_diff
 from hashlib import sha256
 from io import StringIO
 
@@ -14,7 +15,7 @@ from pyinfra.operations.util.files import generate_color_diff
 from typing_extensions import override
 
 from gpuwright.operations.readings import Lines
-from gpuwright.operations.shell import fields, script, show, will_change
+from gpuwright.operations.shell import fields, listener, script, show, will_change
 from gpuwright.plan.model import ManagedFile
 from gpuwright.render import render
 
@@ -114,6 +115,11 @@ def show_diff(path: str, text: str) -> None:
     if not host.state.config.DIFF:
         return
     current = host.get_fact(FileText, path=path)
+    listening = listener()
+    if listening is not None:
+        diff = unified_diff(current, text.splitlines(), fromfile=path, tofile=path, n=2, lineterm="")
+        listening.diffs.append((path, "\n".join(diff)))
+        return
     show(f"{path}:", *(f"  {line}" for line in generate_color_diff(current, text.splitlines())))
 
 

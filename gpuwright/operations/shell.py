@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 from weakref import WeakKeyDictionary
 
 from pyinfra import host as current_host
@@ -10,11 +11,35 @@ from pyinfra import logger
 from pyinfra.api.command import FunctionCommand, QuoteString, StringCommand
 from pyinfra.api.host import Host
 from pyinfra.api.state import State
-from pyinfra.context import ctx_host
+from pyinfra.context import ctx_host, ctx_state
 
 from gpuwright.errors import Refusal
 
 _changing: WeakKeyDictionary[Host, set[str]] = WeakKeyDictionary()
+_listeners: WeakKeyDictionary[State, Said] = WeakKeyDictionary()
+
+
+@dataclass
+class Said:
+    """What operations say under --diff, kept as data: lines, and unified diffs with their paths."""
+
+    lines: list[str] = field(default_factory=list)
+    diffs: list[tuple[str, str]] = field(default_factory=list)
+
+    def clear(self) -> None:
+        """Forget all of it: the next operation begins."""
+        self.lines.clear()
+        self.diffs.clear()
+
+
+def listen(state: State) -> Said:
+    """Collect what operations of `state` say from now on, instead of logging it."""
+    return _listeners.setdefault(state, Said())
+
+
+def listener() -> Said | None:
+    """Who listens to the current state, if anyone does."""
+    return _listeners.get(ctx_state.get())
 
 
 def script(text: str, *arguments: str) -> StringCommand:
@@ -38,6 +63,10 @@ def failed(state: State, host: Host, refusals: tuple[Refusal, ...]) -> bool:
 
 def show(*lines: str) -> None:
     """Say under --diff what an operation is about to do; once, whether or not a dry pass comes first."""
+    listening = listener()
+    if listening is not None:
+        listening.lines += lines
+        return
     state = current_host.state
     if state.config.DIFF and not (state.is_executing and state.check_for_changes):
         for line in lines:

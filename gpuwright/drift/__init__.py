@@ -1,0 +1,1 @@
+"""What a run would change, host by host, without changing it."""
