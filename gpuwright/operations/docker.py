@@ -14,7 +14,8 @@ from gpuwright.errors import Refusal
 from gpuwright.operations.files import FileText, show_diff
 from gpuwright.operations.readings import Lines
 from gpuwright.operations.shell import failure, script, will_change
-from gpuwright.plan.model import Json, JsonMerge
+from gpuwright.operations.units import unit_states
+from gpuwright.plan.model import Json, JsonMerge, Unit
 
 # The text comes in on stdin, because it may hold tokens. A link is followed; mode and owner stay as they are.
 _REPLACE = """
@@ -67,6 +68,38 @@ def alone() -> Generator[PyinfraCommand]:
                 f"the host has {'; '.join(found)}",
                 "Docker from the distribution or from docker.com, or no engine yet",
                 "Move its containers, remove it, and run again; nothing of it was touched.",
+            )
+        )
+
+
+class OthersContainers(Lines):
+    """Names of running containers that are not services of gpuwright."""
+
+    @override
+    def command(self) -> StringCommand:
+        return script("docker ps --format '{{.Names}}' | sed '/^gpuwright-/d'")
+
+
+@operation()
+def guarded(units: tuple[Unit, ...]) -> Generator[PyinfraCommand]:
+    """
+    Refuse a restart of the engine that would stop other people's containers.
+
+    + units: the engine's unit, where restarts are guarded
+    """
+    if not units:
+        return
+    states = unit_states(units)
+    if not any(states[unit.name].stale and states[unit.name].active == "active" for unit in units):
+        return
+    running = host.get_fact(OthersContainers)
+    if running:
+        yield failure(
+            Refusal(
+                "container engine",
+                f"its configuration changed and it must restart, while {', '.join(sorted(running))} run on it",
+                "no running container but gpuwright's",
+                'Stop them when it suits, or set container_engine_restart = "always"; then run again.',
             )
         )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pyinfra import host
 from pyinfra.api import FactBase, operation
@@ -11,7 +11,7 @@ from pyinfra.api.command import StringCommand
 from typing_extensions import override
 
 from gpuwright.operations.readings import Lines
-from gpuwright.operations.shell import fields, script, show
+from gpuwright.operations.shell import fields, script, show, will_change, would_change
 from gpuwright.plan.model import Unit
 
 PREFIX = "gpuwright-"
@@ -73,12 +73,16 @@ class UnitStates(FactBase[dict[str, UnitState]]):
 
 
 class UnitNames(Lines):
-    """Unit files of services that gpuwright wrote."""
+    """Unit files below our prefix that say that gpuwright wrote them; others are their owner's."""
 
     @override
     def command(self) -> StringCommand:
         return script(
-            'for unit in "$1"/"$2"*.service; do if [ -e "$unit" ]; then echo "${unit##*/}"; fi; done',
+            """
+            for unit in "$1"/"$2"*.service; do
+                if [ -f "$unit" ] && head -n 1 "$unit" | grep -q '^# Managed by gpuwright'; then echo "${unit##*/}"; fi
+            done
+            """,
             UNIT_DIRECTORY,
             PREFIX,
         )
@@ -110,9 +114,13 @@ def running(units: tuple[Unit, ...]) -> Generator[StringCommand]:
     """
     if not units:
         return
-    states = host.get_fact(UnitStates, units=tuple((unit.name, unit.watches) for unit in units))
+    states = unit_states(units)
+    stale = [unit.name for unit in units if states[unit.name].stale and states[unit.name].active == "active"]
+    if len(stale) > 1:
+        # All of them first: one may want the port that another is about to leave.
+        yield script('systemctl stop "$@"', *stale)
     for unit in units:
-        state = states.get(unit.name, UnitState("not-found", "", "inactive", False, False))
+        state = states[unit.name]
         if unit.optional and state.load in ("not-found", "masked"):
             host.noop(f"{unit.name} is {state.load} here")
             continue
@@ -128,6 +136,20 @@ def running(units: tuple[Unit, ...]) -> Generator[StringCommand]:
             yield _start(verb, unit.name)
         else:
             host.noop(f"{unit.name} runs and is younger than its files")
+
+
+def unit_states(units: tuple[Unit, ...]) -> dict[str, UnitState]:
+    """Each unit's state; in a dry pass also stale by what operations before this one would change."""
+    asked = tuple((unit.name, unit.watches) for unit in units)
+    known = host.get_fact(UnitStates, units=asked)
+    states = {}
+    for unit in units:
+        state = known.get(unit.name, UnitState("not-found", "", "inactive", False, False))
+        if state.active == "active" and would_change((*unit.watches, *unit.follows)):
+            state = replace(state, stale=True)
+            will_change(unit.name)
+        states[unit.name] = state
+    return states
 
 
 @operation()
@@ -146,8 +168,12 @@ def only(keep: tuple[Unit, ...]) -> Generator[StringCommand]:
         yield script('systemctl disable --now --quiet "$1"', name)
         yield script(
             """
-            # The unit's file goes last: it is what a later run knows an interrupted removal by.
-            rm -f "/etc/gpuwright/$3.conf" "/etc/gpuwright/$3.env" "$1/$2" && systemctl daemon-reload || exit
+            # The unit's file goes last: it is what a later run knows an interrupted removal by. The key stays,
+            # out of use: whoever declares the service again keeps its clients.
+            if [ -e "/etc/gpuwright/$3.env" ]; then
+                mv -f "/etc/gpuwright/$3.env" "/etc/gpuwright/$3.env.removed" || exit
+            fi
+            rm -f "/etc/gpuwright/$3.conf" "$1/$2" && systemctl daemon-reload || exit
             systemctl reset-failed "$2" 2>/dev/null
             exit 0
             """,
@@ -173,7 +199,18 @@ def manager(properties: tuple[tuple[str, str], ...]) -> Generator[StringCommand]
     if wrong:
         show(*wrong)
         # daemon-reload reads units only; defaults of [Manager] are read by daemon-reexec (systemctl(1)).
-        yield script("systemctl daemon-reexec")
+        yield script(
+            """
+            systemctl daemon-reexec || exit
+            for wanted; do
+                if [ "$(systemctl show --property="${wanted%%=*}")" = "$wanted" ]; then continue; fi
+                echo "service manager: $wanted is declared, and another file overrules it; remove it there:" >&2
+                grep -rs "^${wanted%%=*}=" /etc/systemd/system.conf.d /run/systemd/system.conf.d >&2
+                exit 1
+            done
+            """,
+            *(f"{name}={value}" for name, value in properties),
+        )
 
 
 def _differences(state: UnitState) -> Generator[str]:
@@ -182,7 +219,7 @@ def _differences(state: UnitState) -> Generator[str]:
     if state.active != "active":
         yield f"{state.active} -> active"
     elif state.stale:
-        yield "started before its files changed -> restarted"
+        yield "older than what it was started from -> restarted"
 
 
 def _start(verb: str, unit: str) -> StringCommand:

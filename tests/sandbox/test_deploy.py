@@ -257,7 +257,9 @@ def test_a_dropped_service_is_shown_then_stopped_and_removed(sandbox: Sandbox) -
     assert run.returncode == 0, run.stdout
     left = "ls /etc/systemd/system/gpuwright-* /etc/gpuwright/chat.*; docker ps -aq; ls /var/lib/gpuwright/models"
     for name in HOSTS:
-        assert sandbox.exec(name, left).stdout.split() == ["ok", "smollm2-135m-instruct"]  # models stay
+        # models stay, and the key, out of use
+        kept = ["/etc/gpuwright/chat.env.removed", "ok", "smollm2-135m-instruct"]
+        assert sandbox.exec(name, left).stdout.split() == kept
         assert sandbox.exec(name, "systemctl is-active gpuwright-chat").stdout.strip() == "inactive"
     assert planned_changes(pyinfra("--dry", "--data", NO_SERVICES).stdout) == set()
 
