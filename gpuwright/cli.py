@@ -11,13 +11,16 @@ from typing import Annotated, cast
 import typer
 from rich.console import Console
 
-from gpuwright import ask as asking
 from gpuwright import stamp, status_view
 from gpuwright import status as statuses
 from gpuwright.connection import connect
+from gpuwright.drift import command as drifting
+from gpuwright.drift.fleet import parse_data
 from gpuwright.errors import GpuwrightError
 from gpuwright.inventory import find_host
 from gpuwright.sandbox.cli import app as sandbox_app
+from gpuwright.unattended import never_prompt_without_a_terminal
+from gpuwright.verify import command as verifying
 
 WRONG_USAGE = 64
 INTERRUPTED = 130
@@ -57,6 +60,8 @@ def ask(
     as_json: Json = False,
 ) -> None:
     """Ask a model that runs on a host; the answer alone goes to stdout."""
+    from gpuwright import ask as asking  # here, because its client takes most of a second to import
+
     question = asking.Question(prompt, system, max_tokens, temperature, timeout)
     pieces: list[str] = []
 
@@ -92,8 +97,46 @@ def status(host: Host, inventory: InventoryPath = None, as_json: Json = False) -
     raise typer.Exit(found.exit_code)
 
 
+@app.command()
+def verify(
+    inventory: Annotated[Path, typer.Argument(help="An inventory file: inventories/lab.py.")],
+    limit: Annotated[
+        list[str] | None, typer.Option(metavar="HOST", help="Only this host; repeatable.")
+    ] = None,
+    jobs: Annotated[int, typer.Option(min=1, help="Hosts at the same time.")] = 8,
+    fast: Annotated[bool, typer.Option("--fast", help="Leave model files unread: then unknown.")] = False,
+    junitxml: Annotated[Path | None, typer.Option(metavar="PATH", help="Write JUnit XML there too.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Judge hosts against their declaration. Exit code 0: as declared; 2: differs; 1: could not judge."""
+    raise typer.Exit(verifying.run(inventory, tuple(limit or ()), jobs, fast, junitxml, as_json))
+
+
+@app.command()
+def drift(
+    inventory: Annotated[Path, typer.Argument(help="An inventory file: inventories/lab.py.")],
+    limit: Annotated[
+        list[str] | None, typer.Option(metavar="HOST", help="Only this host; repeatable.")
+    ] = None,
+    data: Annotated[
+        list[str] | None, typer.Option(metavar="KEY=VALUE", help="Override host data, as pyinfra does.")
+    ] = None,
+    jobs: Annotated[int, typer.Option(min=1, help="Hosts at the same time.")] = 8,
+    timeout: Annotated[float, typer.Option(min=1, help="Seconds for each host.")] = 120,
+    junitxml: Annotated[Path | None, typer.Option(metavar="PATH", help="Write JUnit XML there too.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Show what a run would change. Exit code 0: nothing; 2: something; 1: a host could not be judged."""
+    try:
+        overrides = parse_data(data or ())
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--data") from error
+    raise typer.Exit(drifting.run(inventory, tuple(limit or ()), overrides, jobs, timeout, junitxml, as_json))
+
+
 def main() -> None:
     """Entry point of the console script."""
+    never_prompt_without_a_terminal()
     try:
         code = app(standalone_mode=False)
     except GpuwrightError as error:

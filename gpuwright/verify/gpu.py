@@ -1,0 +1,38 @@
+"""Checks of GPUs: what sits on the bus, what a driver holds, what services are given."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from gpuwright.plan import HostPlan
+from gpuwright.plan.model import Service
+from gpuwright.verify.check import UNREAD, Finding, check, compare, skipped, unknown
+from gpuwright.verify.parts import planned
+from gpuwright.verify.readings import Readings
+
+DRIVERS = ("nvidia", "amdgpu")
+
+
+@check("gpu.visible", severity="critical", source="PCI class 03 in /sys/bus/pci, and the driver bound there")
+def visible(readings: Readings, plan: HostPlan) -> Iterator[Finding]:
+    """Are the GPUs on the bus those that the driver holds, and those that are declared?"""
+    on_bus = [gpu.address for gpu in readings.facts.gpus]
+    if not on_bus:
+        yield skipped("GPUs", "no GPU on the PCI bus")
+        return
+    expected = f"{len(on_bus)} on the bus, in the driver and declared"
+    if readings.gpus is None or any(address not in readings.gpus for address in on_bus):
+        yield unknown("GPUs", UNREAD, expected)
+        return
+    held = [address for address in on_bus if readings.gpus[address] in DRIVERS]
+    observed = f"{len(on_bus)} on the bus, {len(held)} in the driver"
+    if all(service.variant == "cpu" for service in planned(plan, Service)):
+        yield skipped("GPUs", f"{observed}; no service declares any", expected)
+    elif held != on_bus:
+        lost = ", ".join(address for address in on_bus if address not in held)
+        meaning = "A GPU that was paid for does nothing, and services that want it do not start."
+        action = f"Read `dmesg` for {lost}: the driver is not loaded, or the card fell off the bus."
+        yield compare("GPUs", observed, expected, meaning, action)
+    else:
+        # The plan names no GPU yet, so the third of the three cannot be compared.
+        yield unknown("GPUs", f"{observed}; the plan does not say which are declared", expected)
