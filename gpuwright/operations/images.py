@@ -17,7 +17,7 @@ from gpuwright.models.cache import sha256
 from gpuwright.models.remote import Remote
 from gpuwright.models.sources import ModelFile
 from gpuwright.models.upload import upload
-from gpuwright.operations.readings import Pairs
+from gpuwright.operations.readings import Lines, Pairs
 from gpuwright.operations.shell import failed, script, show
 from gpuwright.plan.model import Image
 from gpuwright.plan.network import REGISTRY_LOGINS
@@ -29,7 +29,7 @@ archive="$store/.partial/$key"
 found=$(sha256sum <"$archive")
 if [ "${found%% *}" != "$key" ]; then rm -f "$archive"; echo "the archive arrived damaged and was removed"; exit 1; fi
 docker load --quiet --input "$archive" || exit 1
-rm -f "$archive"
+rm -f "$store/.partial"/*
 docker image inspect "$image" >/dev/null 2>&1 && exit 0
 echo "the engine gave it another id than $image; its containerd image store does: use a registry there"
 exit 1
@@ -51,6 +51,16 @@ class ImageIds(Pairs):
             done
             """,
             *references,
+        )
+
+
+class Transfers(Lines):
+    """The files of transfers from the control machine that are not finished."""
+
+    @override
+    def command(self) -> StringCommand:
+        return script(
+            'for file in "$1"/.partial/*; do if [ -f "$file" ]; then echo "$file"; fi; done', TRANSFERS
         )
 
 
@@ -84,6 +94,10 @@ def present(images: tuple[Image, ...]) -> Generator[PyinfraCommand]:
             )
         else:
             yield FunctionCommand(_load, (image.reference,), {})
+    if there.keys() >= {image.reference for image in images}:
+        # A run that was killed after the engine had loaded its archive.
+        for path in host.get_fact(Transfers):
+            yield script('rm -f "$1"', path)
 
 
 def _load(state: State, host: Host, image_id: str) -> bool:

@@ -43,12 +43,12 @@ say_who() {
     printf 'taken\\t%s\\t%s\\t%s\\n' "${name:-another run}" "$((${now%.*} - ${since:-${now%.*}}))" "${pid:-0}"
 }
 """
-_LOOK = f"""{_SAY_WHO}
+LOOK = f"""{_SAY_WHO}
 [ -e "$1" ] && exec 9<"$1" || exit 0
 flock --shared --nonblock 9 || say_who "$1"
 """
 # $2 is the owner, $3 the wait in seconds.
-_HOLD = f"""{_SAY_WHO}
+HOLD = f"""{_SAY_WHO}
 umask 077
 exec 9>>"$1" || exit
 if ! flock --wait "$3" 9; then say_who "$1"; exit; fi
@@ -94,7 +94,7 @@ class LockOwner(FactBase[Owner | None]):
 
     @override
     def command(self) -> StringCommand:
-        return script(_LOOK, PATH)
+        return script(LOOK, PATH)
 
     @override
     @staticmethod
@@ -141,7 +141,7 @@ def parse_owner(line: str) -> Owner:
 
 def _take(host: Host) -> None:
     """Start the holder. Raises GpuwrightError when another run has the lock, or it could not be asked for."""
-    command = script(_HOLD, PATH, _who(), str(WAIT_S))
+    command = script(HOLD, PATH, _who(), str(WAIT_S))
     try:
         # exec: pyinfra's line has the sudo password among its words, and no shell may keep them for the whole run.
         line = f"exec {_unix_command(host.state, host, command, **_elevation(host)).get_raw_value()}"

@@ -46,6 +46,14 @@ def up(
             "--os", help="Release; give it several times to cycle over the hosts. [default: debian13]"
         ),
     ] = None,
+    image: Annotated[
+        str | None,
+        typer.Option(
+            "--image",
+            help="Start new hosts from this image, a `docker commit` of a host of the same release.",
+            show_default="the release's base image",
+        ),
+    ] = None,
 ) -> None:
     """Make hosts sbx1, sbx2, ... and a llama.cpp image for them; what exists already stays as it is.
 
@@ -59,7 +67,7 @@ def up(
     client = connect()
     with console.status("looking at what is there") as status:
         changed = lifecycle.up(
-            client, state_dir(), hosts_wanted, releases, lambda text: status.update(text + " ...")
+            client, state_dir(), hosts_wanted, releases, lambda text: status.update(text + " ..."), image
         )
         found = lifecycle.rows(client, state_dir())
     _show(found)

@@ -26,22 +26,30 @@ class Row:
 
 
 def up(
-    client: docker.DockerClient, directory: Path, count: int, releases: Sequence[str], progress: Progress
+    client: docker.DockerClient,
+    directory: Path,
+    count: int,
+    releases: Sequence[str],
+    progress: Progress,
+    image: str | None = None,
 ) -> list[str]:
-    """Bring the sandbox to at least `count` running hosts; returns the names of those made or started."""
+    """Bring the sandbox to at least `count` running hosts; returns the names of those made or started.
+
+    New hosts start from `image` where it is given, else from their release's base image.
+    """
     with state.locked(directory):
         key = ssh.ensure_key(directory)
         current = _recorded(directory, key, count, releases)
         changed = []
         for host in current.hosts:
-            if _ensure_host(client, directory, host, key, progress):
+            if _ensure_host(client, directory, host, key, progress, image):
                 changed.append(host.name)
         _write_known_hosts(client, directory, current)
         for host in current.hosts:
             ssh.wait(host, timeout_s=60)
-        image = llama_image.build(client, directory / "cache", progress)
-        if current.images.get("llama_cpp") != image:
-            state.save(directory, current.with_image("llama_cpp", image))
+        llama = llama_image.build(client, directory / "cache", progress)
+        if current.images.get("llama_cpp") != llama:
+            state.save(directory, current.with_image("llama_cpp", llama))
         return changed
 
 
@@ -102,16 +110,24 @@ def _recorded(directory: Path, key: Path, count: int, releases: Sequence[str]) -
 
 
 def _ensure_host(
-    client: docker.DockerClient, directory: Path, host: HostRecord, key: Path, progress: Progress
+    client: docker.DockerClient,
+    directory: Path,
+    host: HostRecord,
+    key: Path,
+    progress: Progress,
+    image: str | None,
 ) -> bool:
     """Build the image for a host that does not exist yet, then start it; returns whether anything was done."""
+    public = key.with_suffix(".pub").read_text()
+    if image is not None:
+        progress(f"starting {host.name} (from {image})")
+        return hosts.ensure(client, state.label(directory), host, image, public)
     wanted = recipe(host.os, mirrors.from_machine(), mirrors.apt_options())
     exists = hosts.find(client, state.label(directory), host.name) is not None
     if not exists and not base_image.exists(client, wanted):
         progress(f"building a {host.os} base image from packages (once, about a minute)")
         base_image.ensure(client, wanted, directory / "cache")
     progress(f"starting {host.name} ({host.os})")
-    public = key.with_suffix(".pub").read_text()
     return hosts.ensure(client, state.label(directory), host, wanted.tag, public)
 
 

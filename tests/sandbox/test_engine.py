@@ -39,12 +39,12 @@ def test_nobodys_container_is_stopped_by_a_restart(sandbox: Sandbox) -> None:
 
 
 def test_daemon_json_keeps_its_mode_its_keys_and_its_place(sandbox: Sandbox) -> None:
-    """A link to a file that only root reads, with a log driver of its owner's."""
+    """A link to a file that only root reads, with a log driver of its owner's and nothing declared."""
     real = "/etc/docker/real.json"
     content = {"log-driver": "json-file", "log-opts": {"tag": "x"}}
     sandbox.exec(HOST, f"echo '{json.dumps(content)}' > {real}; chmod 0600 {real}; ln -sf {real} {FILE}")
     try:
-        unchanged = pyinfra("-y", *ONLY)
+        unchanged = pyinfra("-y", *ONLY, "--data", "container_engine_daemon_json={}")
         assert unchanged.returncode == 0, unchanged.stdout
         assert json.loads(sandbox.exec(HOST, f"cat {FILE}").stdout) == content
         merged = pyinfra("-y", *ONLY, "--data", 'container_engine_daemon_json={"debug": true}')
