@@ -21,15 +21,19 @@ from gpuwright.access import NoTerminal
 
 
 def never_prompt_without_a_terminal() -> None:
-    """With stdin no terminal: failed hosts drop out alone, unconfirmed runs end with 1, nobody is asked."""
+    """With stdin no terminal: unconfirmed runs end with 1 and nobody is asked.
+
+    With one, too, a failed host drops out alone: what is left to confirm is the plan.
+    """
+    command_line = sys.modules.get("pyinfra_cli.cli")
+    if command_line is not None:
+        command_line._set_fail_prompts = _no_prompts  # type: ignore[attr-defined]
     if sys.stdin.isatty():
         return
     connector_util.getpass = _no_sudo_password  # type: ignore[assignment]
     ssh_util.getpass = _no_passphrase  # type: ignore[assignment]
     ssh_client.input = _no_host_key  # type: ignore[attr-defined]  # in front of the builtin
-    command_line = sys.modules.get("pyinfra_cli.cli")
     if command_line is not None:
-        command_line._set_fail_prompts = _no_prompts  # type: ignore[attr-defined]
         command_line._do_confirm = _not_confirmed  # type: ignore[attr-defined]
 
 
