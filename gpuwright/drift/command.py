@@ -7,7 +7,6 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -16,7 +15,8 @@ from gpuwright.drift.junit import to_junit
 from gpuwright.drift.model import FleetDrift, HostDrift
 from gpuwright.drift.view import show
 from gpuwright.errors import GpuwrightError
-from gpuwright.inventory import Inventory, load
+from gpuwright.inventory import load
+from gpuwright.selection import chosen
 
 
 def run(
@@ -34,7 +34,7 @@ def run(
     """
     loaded = load(inventory)
     judged: dict[str, HostDrift] = {}
-    names = _chosen(loaded, limit)
+    names = chosen(loaded, limit)
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
@@ -58,17 +58,3 @@ def run(
     else:
         show(drift, Console())
     return drift.exit_code
-
-
-def _chosen(inventory: Inventory, limit: tuple[str, ...]) -> tuple[str, ...]:
-    for name in limit:
-        try:
-            inventory.host(name)
-        except GpuwrightError as error:
-            raise typer.BadParameter(str(error), param_hint="--limit") from error
-    names = tuple(name for name in inventory.names if not limit or name in limit)
-    if not names:
-        raise GpuwrightError.of(
-            f"inventory {inventory.path}", "has no hosts", "at least one", "Declare a host there."
-        )
-    return names

@@ -6,12 +6,12 @@ import json
 import sys
 from pathlib import Path
 
-import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from gpuwright.errors import GpuwrightError
 from gpuwright.inventory import Inventory, load
+from gpuwright.selection import chosen
 from gpuwright.verify import junit, view
 from gpuwright.verify.fleet import verify_all
 from gpuwright.verify.verdict import HostReport, exit_code
@@ -22,7 +22,7 @@ def run(
 ) -> int:
     """Verify the hosts of an inventory file and print what was found; the exit code says it in a number."""
     loaded = load(inventory)
-    names = _chosen(loaded, limit)
+    names = chosen(loaded, limit)
     reports = _verify(loaded, names, fast, jobs)
     if junitxml is not None:
         _write(junitxml, junit.to_xml(reports))
@@ -36,21 +36,6 @@ def run(
     if len(reports) > 1:
         console.print(view.summary(reports), highlight=False)
     return exit_code(reports)
-
-
-def _chosen(inventory: Inventory, limit: tuple[str, ...]) -> tuple[str, ...]:
-    """The inventory's hosts in its order, or those of them that `limit` names."""
-    for name in limit:
-        try:
-            inventory.host(name)
-        except GpuwrightError as error:
-            raise typer.BadParameter(str(error)) from error
-    names = tuple(name for name in inventory.names if not limit or name in limit)
-    if not names:
-        raise GpuwrightError.of(
-            f"inventory {inventory.path}", "has no hosts", "at least one", "Declare a host there."
-        )
-    return names
 
 
 def _verify(inventory: Inventory, names: tuple[str, ...], fast: bool, jobs: int) -> list[HostReport]:
