@@ -32,11 +32,14 @@ class Served:
 
 @dataclass
 class Files:
-    """What is served, by path, and what was asked: (method, path, Range or None), and all headers of it."""
+    """What is served, by path, and what was asked: (method, path, Range or None), all headers of it, and
+    from which address.
+    """
 
     served: dict[str, Served] = field(default_factory=dict)
     log: list[tuple[str, str, str | None]] = field(default_factory=list)
     headers: list[tuple[str, str]] = field(default_factory=list)
+    clients: list[tuple[str, str]] = field(default_factory=list)  # (path, address)
     url: str = ""
 
     def gets(self, path: str) -> list[str | None]:
@@ -58,6 +61,7 @@ class _Handler(BaseHTTPRequestHandler):
         wanted = self.headers.get("Range")
         files.log.append((self.command, self.path, wanted))
         files.headers += self.headers.items()
+        files.clients.append((self.path, self.client_address[0]))
         if self.path.startswith("/v2/") and "Authorization" not in self.headers:
             self.send_response(401)  # a container registry asks before it says anything
             self.send_header("WWW-Authenticate", 'Basic realm="lab"')

@@ -107,7 +107,11 @@ def test_every_download_honours_the_network_settings(
         assert run.returncode == 0, run.stdout
         seen = log.read_text()
         assert "/InRelease - 200" in seen  # apt; of a kept connection the log has the first request
-        assert f"CONNECT {registry}" in seen  # the model, over TLS that the private CA signed
+        # The model came over TLS that the private CA signed, and through the proxy, not from the host itself.
+        own = sandbox.exec(HOST, "hostname --all-ip-addresses").stdout.split()
+        assert own
+        model_clients = {address for path, address in files.clients if path == "/web.gguf"}
+        assert model_clients and model_clients.isdisjoint(own)
         mode = sandbox.exec(HOST, "stat -c '%a %U' /etc/gpuwright/docker/config.json").stdout
         assert mode == "600 root\n"
         again = deploy("--dry", **network, **served)
@@ -118,6 +122,8 @@ def test_every_download_honours_the_network_settings(
         assert refused.returncode == 1
         asked = base64.b64encode(f"lab:{PASSWORD}".encode()).decode()
         assert ("Authorization", f"Basic {asked}") in files.headers
+        registry_clients = {address for path, address in files.clients if path.startswith("/v2/")}
+        assert registry_clients and registry_clients.isdisjoint(own)
 
         everything = run.stdout + again.stdout + refused.stdout + seen
         assert PASSWORD not in everything and asked not in everything
