@@ -9,7 +9,7 @@ import pytest
 
 from gpuwright.errors import GpuwrightError
 from gpuwright.facts import HostFacts, parse
-from gpuwright.facts.hostfacts import NVIDIA
+from gpuwright.facts import NVIDIA
 
 ROOT = Path(__file__).resolve().parents[2]
 PROBE = ROOT / "gpuwright" / "facts" / "probe.sh"
@@ -84,7 +84,7 @@ def test_the_probe_reads_a_recorded_tree(tmp_path: Path) -> None:
         ("0000:01:00.0", NVIDIA, "030000")
     ]
     assert [(disk.name, disk.bytes) for disk in facts.disks] == [("nvme0n1", 2000 * 512)]
-    assert (facts.cpus, facts.init, facts.firmware, facts.boot_loader) == (2, "systemd", "uefi", "grub")
+    assert (facts.cpus, facts.init, facts.boot.firmware, facts.boot.loader) == (2, "systemd", "uefi", "grub")
 
 
 def test_the_probe_says_what_a_tree_lacks(tmp_path: Path) -> None:
