@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from gpuwright.errors import GpuwrightError
-from gpuwright.facts import HostFacts, parse
-from gpuwright.facts import NVIDIA
+from gpuwright.facts import NVIDIA, HostFacts, parse
 
 ROOT = Path(__file__).resolve().parents[2]
 PROBE = ROOT / "gpuwright" / "facts" / "probe.sh"
