@@ -17,7 +17,7 @@ def plan_gpus(facts: HostFacts, settings: HostSettings, catalog: Catalog, notes:
     """Every NVIDIA and AMD GPU with its use; a card that the catalogue does not know is refused by its ids."""
     _declared_exist(facts, settings, notes)
     rows = [(device, _row(device, catalog)) for device in facts.gpus]
-    gpus = []
+    gpus: list[Gpu] = []
     for device, row in rows:
         if row is None:
             _unknown(device, notes)

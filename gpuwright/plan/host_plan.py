@@ -50,11 +50,10 @@ class HostPlan:
 
     def to_json(self) -> dict[str, Json]:
         """The slices as plain JSON, without the reasons."""
-        return {
-            f.name: json.loads(json.dumps(asdict(getattr(self, f.name))))
-            for f in fields(self)
-            if f.name != "why"
-        }
+        data = asdict(self)
+        del data["why"]
+        plain: dict[str, Json] = json.loads(json.dumps(data))
+        return plain
 
     @property
     def digest(self) -> str:
