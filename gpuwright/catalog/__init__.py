@@ -14,6 +14,7 @@ from gpuwright.catalog.gpus import GpuCatalog, GpuRow
 from gpuwright.catalog.kernels import KernelCatalog
 from gpuwright.catalog.nvidia import NvidiaCatalog
 from gpuwright.catalog.row import Row
+from gpuwright.catalog.runtimes import DockerRow, RuntimeRow
 
 
 class OsRow(Row):
@@ -82,6 +83,8 @@ class Catalog:
     kernels: KernelCatalog
     nvidia: NvidiaCatalog
     amd: AmdCatalog
+    runtimes: tuple[RuntimeRow, ...]
+    dockers: tuple[DockerRow, ...]
 
     def packages_for(self, purpose: str, os_id: str, os_version: str) -> PackageRow:
         """The package names for a purpose on a release. Raises LookupError when no row fits."""
@@ -112,6 +115,8 @@ def load() -> Catalog:
         kernels=KernelCatalog.read(_read("kernels")),
         nvidia=NvidiaCatalog.read(_read("nvidia")),
         amd=AmdCatalog.read(_read("amd")),
+        runtimes=tuple(RuntimeRow.model_validate(row) for row in _read("runtimes")["runtime"]),
+        dockers=tuple(DockerRow.model_validate(row) for row in _read("runtimes")["docker"]),
     )
 
 

@@ -32,6 +32,7 @@ from gpuwright.errors import GpuwrightError, Refusal
 from gpuwright.inventory import HostEntry
 from gpuwright.operations.shell import Said, failed, listen
 from gpuwright.paths import ROOT
+from gpuwright.pyinfra_lookups import remember
 from gpuwright.pyinfra_process import unreachable
 from gpuwright.unattended import never_prompt_without_a_terminal
 
@@ -42,12 +43,17 @@ _make_state: Callable[..., State] = State
 _make_config: Callable[..., Config] = Config
 
 
-def plan_run(entry: HostEntry) -> HostDrift:
-    """What a run would change on `entry`'s host; whatever goes wrong becomes a reason, in one sentence each."""
+def plan_run(entry: HostEntry, watch: Callable[[Host], None] = lambda host: None) -> HostDrift:
+    """What a run would change on `entry`'s host; whatever goes wrong becomes a reason, in one sentence each.
+
+    `watch` is called with the host when it is connected and was not yet asked anything.
+    """
     never_prompt_without_a_terminal()
+    remember()
     logs = _Log()
     try:
         with _connected(entry) as host:
+            watch(host)
             _declare(host)
             operations, reasons = _judge(host, logs)
             drift = HostDrift(entry.name, reasons, operations)

@@ -73,7 +73,8 @@ class Disk:
 class Nic:
     """A network interface of hardware, or one that holds the default route (a bond, a container's).
 
-    `pci` is its function's address or "", `rdma` its RDMA device (mlx5_0) or "".
+    `pci` is its function's address or "", `rdma` its RDMA device (mlx5_0) or "". An RDMA device without an interface
+    has the name "".
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = _FORBID
@@ -89,8 +90,9 @@ class Nic:
 class Boot:
     """How the host boots.
 
-    `firmware` is uefi or bios; `loader` grub, systemd-boot or none; `secure_boot` enabled, disabled, unsupported or
-    unknown; `grubenv` says what /boot/grub lies on: plain (GRUB can write it), lvm, md, btrfs, zfs, none, unknown.
+    `firmware` is uefi or bios; `loader` grub, systemd-boot, none or unknown; `secure_boot` enabled, disabled,
+    unsupported or unknown; `grubenv` says what /boot/grub lies on: plain (GRUB can write it), lvm, md, btrfs, zfs,
+    none, unknown.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = _FORBID

@@ -64,7 +64,7 @@ def plan_host(facts: HostFacts, settings: HostSettings, catalog: Catalog) -> Hos
         interconnect=interconnect,
         collectives=plan_collectives(facts, settings, catalog, gpus, interconnect, notes),
         power=plan_power(facts, settings, catalog, gpus, drivers, notes),
-        holds=plan_holds(kernel, drivers, fabric, runtimes, notes),
+        holds=plan_holds(catalog, kernel, drivers, fabric, runtimes, notes),
         why={},
     )
     if notes.refusals:

@@ -50,9 +50,8 @@ class HostPlan:
 
     def to_json(self) -> dict[str, Json]:
         """The slices as plain JSON, without the reasons."""
-        data = asdict(self)
-        del data["why"]
-        plain: dict[str, Json] = json.loads(json.dumps(data))
+        slices = {part.name: getattr(self, part.name) for part in fields(self) if part.name != "why"}
+        plain: dict[str, Json] = json.loads(json.dumps(slices, default=asdict))
         return plain
 
     @property

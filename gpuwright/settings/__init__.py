@@ -14,6 +14,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from gpuwright.errors import GpuwrightError, Refusal
+from gpuwright.paths import ROOT
 from gpuwright.settings.gpus import (
     GpuRuntimeSettings,
     InterconnectSettings,
@@ -41,6 +42,7 @@ __all__ = [
     "ModelDeclaration",
     "ModelStoreSettings",
     "ServiceDeclaration",
+    "document_of",
     "read_settings",
 ]
 
@@ -118,5 +120,11 @@ def _wrong(role: str, detail: Mapping[str, Any]) -> Refusal:
         f"setting {path}",
         f"{observed}is not accepted",
         message,
-        f"Correct it in the inventory or group_data; see roles/{role}/README.md.",
+        f"Correct it in the inventory or group_data; see {document_of(role)}.",
     )
+
+
+def document_of(role: str) -> str:
+    """Where a role's settings are described, from the root of the checkout."""
+    own = f"roles/{role}/README.md"
+    return own if (ROOT / own).is_file() else "docs/planning.md"
