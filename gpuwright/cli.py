@@ -23,7 +23,6 @@ from gpuwright.unattended import never_prompt_without_a_terminal
 from gpuwright.verify import command as verifying
 
 WRONG_USAGE = 64
-INTERRUPTED = 130
 # typer brings its own copy of click or uses the installed one, by version; its exception tells which.
 _UsageError = cast(type[Exception], typer.BadParameter.__bases__[0])
 
@@ -134,20 +133,20 @@ def drift(
     raise typer.Exit(drifting.run(inventory, tuple(limit or ()), overrides, jobs, timeout, junitxml, as_json))
 
 
-def main() -> None:
-    """Entry point of the console script."""
+def run() -> int:
+    """Do what the process's arguments say; gives the exit code."""
     never_prompt_without_a_terminal()
     try:
         code = app(standalone_mode=False)
     except GpuwrightError as error:
         _stderr().print(str(error), style="red", markup=False, highlight=False, soft_wrap=True)
-        code = 1
+        return 1
     except _UsageError as error:
         cast(typer.BadParameter, error).show()
-        code = WRONG_USAGE
-    except (KeyboardInterrupt, typer.Abort):
-        code = INTERRUPTED
-    sys.exit(code if isinstance(code, int) else 0)
+        return WRONG_USAGE
+    except typer.Abort as error:  # what typer makes of Ctrl-C
+        raise KeyboardInterrupt from error
+    return code if isinstance(code, int) else 0
 
 
 def _write(text: str) -> None:
