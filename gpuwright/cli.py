@@ -22,7 +22,6 @@ from gpuwright.overrides import parse_data
 from gpuwright.planning import cli as planning
 
 WRONG_USAGE = 64
-INTERRUPTED = 130
 # typer brings its own copy of click or uses the installed one, by version; its exception tells which.
 _UsageError = cast(type[Exception], typer.BadParameter.__bases__[0])
 
@@ -173,19 +172,19 @@ def drift(
 planning.register(app)
 
 
-def main() -> None:
-    """Entry point of the console script."""
+def run() -> int:
+    """Do what the process's arguments say; gives the exit code."""
     try:
         code = app(standalone_mode=False)
     except GpuwrightError as error:
         _stderr().print(str(error), style="red", markup=False, highlight=False, soft_wrap=True)
-        code = 1
+        return 1
     except _UsageError as error:
         cast(typer.BadParameter, error).show()
-        code = WRONG_USAGE
-    except (KeyboardInterrupt, typer.Abort):
-        code = INTERRUPTED
-    sys.exit(code if isinstance(code, int) else 0)
+        return WRONG_USAGE
+    except typer.Abort as error:  # what typer makes of Ctrl-C
+        raise KeyboardInterrupt from error
+    return code if isinstance(code, int) else 0
 
 
 def _write(text: str) -> None:

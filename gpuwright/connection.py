@@ -5,30 +5,24 @@ pyinfra's connector opens it, so keys, known_hosts, ProxyJump, the sudo password
 
 from __future__ import annotations
 
-import logging
 import secrets
 import shlex
-import socket
 import sys
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from dataclasses import dataclass, replace
 
 from paramiko import SSHException, Transport
-from pyinfra.api.config import Config
-from pyinfra.api.exceptions import ConnectError, PyinfraError
+from pyinfra.api.exceptions import PyinfraError
 from pyinfra.api.host import Host
-from pyinfra.api.state import State
 from pyinfra.connectors.local import LocalConnector
-from pyinfra.connectors.ssh import SSHConnector
 
 from gpuwright import tunnel
 from gpuwright.errors import GpuwrightError
 from gpuwright.inventory import HostEntry
+from gpuwright.session import opened, transport_of
 
-CONNECT_TIMEOUT_S = 10
-KEEPALIVE_S = 15
 # Over the host's own timeout(1): when that does not answer either, the network is gone.
 GRACE_S = 10
 # timeout(1) stopped the command, or had to kill it.
@@ -39,10 +33,6 @@ _ELEVATION = (
     *("_sudo_user", "_use_sudo_login", "_su_user", "_su_password", "_use_su_login", "_su_shell"),
     *("_doas", "_doas_user", "_dzdo", "_dzdo_user"),
 )
-
-# pyinfra leaves these without annotations.
-_make_state: Callable[..., State] = State
-_make_config: Callable[..., Config] = Config
 
 
 @dataclass(frozen=True)
@@ -62,27 +52,14 @@ class Result:
 @contextmanager
 def connect(entry: HostEntry) -> Iterator[Connection]:
     """Open `entry`'s host and close it afterwards; GpuwrightError says why a host cannot be reached."""
-    logger = logging.getLogger("paramiko")
-    if not logger.handlers:  # else its thread prints tracebacks beside our one sentence
-        logger.addHandler(logging.NullHandler())
-    try:
-        state = _make_state(entry.pyinfra_inventory(), _make_config(CONNECT_TIMEOUT=CONNECT_TIMEOUT_S))
-        host = next(iter(state.inventory))
-        # connect_all would log the reason and keep only that it failed.
-        host.connect(show_errors=False, raise_exceptions=True)
-    except (ConnectError, PyinfraError, OSError, SSHException) as error:
-        raise GpuwrightError.of(
-            f"host {entry.name}",
-            f"cannot be reached ({error})",
-            "a connection as the inventory describes it",
-            "Check ssh_hostname, ssh_port, ssh_user, ssh_key and the host itself.",
-        ) from error
-    state.activate_host(host)
-    connection = Connection(entry, host)
-    try:
-        yield connection
-    finally:
-        connection.close()
+    with ExitStack() as stack:
+        try:
+            host = stack.enter_context(opened(entry))
+        except GpuwrightError as error:
+            (refusal,) = error.refusals
+            observed = f"cannot be reached ({refusal.subject}: {refusal.observed})"
+            raise GpuwrightError(replace(refusal, subject=f"host {entry.name}", observed=observed)) from error
+        yield Connection(entry, host)
 
 
 class Connection:
@@ -98,12 +75,6 @@ class Connection:
         if password or "_sudo_user" in self._elevation:
             self._elevation["_sudo"] = True
         self._plain = entry.data.get("_sudo") is False and not self._elevation
-        transport = self._transport()
-        if transport is not None:
-            transport.set_keepalive(KEEPALIVE_S)
-            if isinstance(transport.sock, socket.socket):
-                # Otherwise Nagle and delayed ACK add 40 ms to every command and every streamed token.
-                transport.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def run(self, command: str, *, sudo: bool = True, timeout: int | None = None) -> Result:
         """Run a POSIX sh command, as root unless `sudo` is false, for at most `timeout` seconds.
@@ -132,7 +103,7 @@ class Connection:
         if isinstance(self._host.connector, LocalConnector):
             tunnel.check_local(port)
             return nullcontext(port)
-        transport = self._transport()
+        transport = transport_of(self._host)
         if transport is None:
             connector = type(self._host.connector).__name__
             raise GpuwrightError.of(
@@ -142,17 +113,6 @@ class Connection:
                 "Ask from the host itself.",
             )
         return tunnel.forward(transport, self.name, port)
-
-    def close(self) -> None:
-        """Remove what pyinfra left for sudo, and hang up."""
-        try:
-            self._host.disconnect()
-        except (PyinfraError, OSError, SSHException, EOFError):
-            pass  # the connection is gone already, and with it all there was to close
-        finally:
-            # pyinfra's disconnect leaves the client open.
-            if isinstance(self._host.connector, SSHConnector) and self._host.connector.client is not None:
-                self._host.connector.client.close()
 
     def _execute(self, framed: str, sudo: bool, timeout: int | None) -> tuple[str, str]:
         """Both outputs of `framed`, as root or as the user that SSH logged in."""
@@ -171,7 +131,7 @@ class Connection:
 
     def _shell(self, command: str, timeout: int | None, **arguments: object) -> tuple[str, str]:
         expired = threading.Event()
-        transport = self._transport()
+        transport = transport_of(self._host)
         watchdog = threading.Timer((timeout or 0) + GRACE_S, _hang_up, (transport, expired))
         watchdog.daemon = True
         if timeout is not None and transport is not None:
@@ -190,12 +150,6 @@ class Connection:
         if expired.is_set():
             raise self._too_slow(timeout)
         return output.stdout, output.stderr
-
-    def _transport(self) -> Transport | None:
-        connector = self._host.connector
-        if isinstance(connector, SSHConnector) and connector.client is not None:
-            return connector.client.get_transport()
-        return None
 
     def _too_slow(self, timeout: int | None) -> GpuwrightError:
         return GpuwrightError.of(

@@ -8,6 +8,7 @@ that are replaced are found in the running process.
 from __future__ import annotations
 
 import difflib
+import logging
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -23,21 +24,26 @@ from pyinfra.connectors import ssh
 from typing_extensions import override
 
 from gpuwright import inventory, refused
+from gpuwright.askpass import keep_off_the_command_line
 from gpuwright.errors import GpuwrightError, Refusal
 from gpuwright.paths import ROOT
+from gpuwright.session import unreachable
 from gpuwright.unattended import never_prompt_without_a_terminal
 
 _COMMAND_LINE = "pyinfra_cli.cli"
+# Where pyinfra reads passwords in a host's data.
+_PASSWORDS = ("_sudo_password", "_su_password", "ssh_password", "ssh_key_password")
 _prepared: set[str] = set()
 
 
 def prepare() -> None:
-    """Give the pyinfra command clear errors, and no prompts without a terminal; once per process."""
+    """Give the pyinfra command clear errors, no prompts without a terminal, and no password in a command line."""
     command_line = sys.modules.get(_COMMAND_LINE)
     if command_line is None or _prepared:
         return
     _prepared.add(_COMMAND_LINE)
     never_prompt_without_a_terminal()
+    keep_off_the_command_line()
     command_line.make_inventory = _clear_inventory(command_line.make_inventory)  # type: ignore[attr-defined]
     command_line._apply_inventory_limit = _clear_limit(  # type: ignore[attr-defined]
         command_line._apply_inventory_limit
@@ -61,41 +67,36 @@ def must_be_prepared() -> None:
 def _remembering(connect_all: Callable[[State], None]) -> Callable[[State], None]:
     def connect(state: State) -> None:
         state.add_callback_handler(_Unreachable())
+        logger.addFilter(_Masking(state.inventory))
         connect_all(state)
 
     return connect
+
+
+class _Masking(logging.Filter):
+    """With --debug pyinfra logs how it connects and becomes root, passwords included."""
+
+    def __init__(self, made: Inventory) -> None:
+        super().__init__()
+        given = {str(host.data.get(key) or "") for host in made for key in _PASSWORDS} - {""}
+        self._shown = sorted({*given, *(repr(value)[1:-1] for value in given)}, key=len, reverse=True)
+
+    @override
+    def filter(self, record: logging.LogRecord) -> bool:
+        text = record.getMessage()
+        for value in self._shown:
+            text = text.replace(value, "***")
+        record.msg, record.args = text, ()
+        return True
 
 
 class _Unreachable(BaseStateCallback):
     @override
     @staticmethod
     def host_connect_error(state: State, host: Host, error: Exception) -> None:
-        refused.remember(refused.UNREACHABLE, host.name, (unreachable(host, str(error)),))
-
-
-def unreachable(host: Host, reason: str) -> Refusal:
-    """Why `host` could not be connected to, and what to do about it, from the reason that SSH gave."""
-    address = f"{host.data.get('ssh_hostname') or host.name}:{host.data.get('ssh_port') or 22}"
-    known_hosts = host.data.get("ssh_known_hosts_file") or "~/.ssh/known_hosts"
-    if "does not match" in reason:
-        remedy = (
-            f"Someone may be in between. If the host was reinstalled, compare its key on its console and remove "
-            f"the old one: ssh-keygen -f {known_hosts} -R '[{address.replace(':', ']:', 1)}'."
+        refused.remember(
+            refused.UNREACHABLE, host.name, (unreachable(host.name, host.data.dict(), str(error)),)
         )
-        return Refusal(address, "its host key has changed", f"the key in {known_hosts}", remedy)
-    if "host key" in reason:
-        remedy = f"Compare the key with the one on its console and add it: ssh-keyscan, then {known_hosts}."
-        return Refusal(address, "its host key is not known", f"a key in {known_hosts}", remedy)
-    if "private key" in reason.lower():
-        return Refusal(
-            "ssh_key", reason, "a private key that can be read", "Correct ssh_key or ssh_key_password."
-        )
-    if "uthentication" in reason:
-        who = f"user {host.data.get('ssh_user') or 'of this login'}"
-        observed = f"SSH does not let {who} in ({reason})"
-        return Refusal(address, observed, "a key that the host accepts", "Correct ssh_user or ssh_key.")
-    remedy = "Check ssh_hostname and ssh_port, and that the host is up and runs sshd."
-    return Refusal(address, reason, "an SSH server that answers", remedy)
 
 
 def _clear_inventory(make: Callable[..., Inventory]) -> Callable[..., Inventory]:

@@ -1,15 +1,13 @@
-"""Drift as JUnit XML, which CI systems show: a change is a failure, what could not be judged is an error."""
+"""Drift as JUnit XML: a change is a failure, what could not be judged is an error."""
 
 from __future__ import annotations
 
-import re
 from xml.etree import ElementTree
 
 from gpuwright.drift.model import FleetDrift, HostDrift, OperationDrift
+from gpuwright.junit import clean, document
 
 HOST_CASE = "host"
-# What XML 1.0 cannot hold (section 2.2, Char).
-_NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def to_junit(drift: FleetDrift) -> str:
@@ -20,12 +18,8 @@ def to_junit(drift: FleetDrift) -> str:
         rest = [reason for reason in host.reasons if not _of(host, reason)]
         if rest or not cases:
             cases.append(_problem(_element(host, HOST_CASE), "error", rest or ["no operation was judged"]))
-        suite = ElementTree.SubElement(root, "testsuite", name=_xml(host.host))
-        suite.extend(cases)
-        for count, tag in (("tests", "testcase"), ("failures", "failure"), ("errors", "error")):
-            suite.set(count, str(len(list(suite.iter(tag)))))
-    ElementTree.indent(root)
-    return ElementTree.tostring(root, encoding="unicode", xml_declaration=True) + "\n"
+        ElementTree.SubElement(root, "testsuite", name=clean(host.host)).extend(cases)
+    return document(root)
 
 
 def _case(host: HostDrift, operation: OperationDrift) -> ElementTree.Element:
@@ -44,13 +38,11 @@ def _of(host: HostDrift, reason: str) -> bool:
 
 
 def _element(host: HostDrift, name: str) -> ElementTree.Element:
-    return ElementTree.Element("testcase", classname=_xml(host.host), name=_xml(name))
+    return ElementTree.Element("testcase", classname=clean(host.host), name=clean(name))
 
 
 def _problem(case: ElementTree.Element, kind: str, lines: list[str]) -> ElementTree.Element:
-    ElementTree.SubElement(case, kind, message=_xml(lines[0] if lines else "")).text = _xml("\n".join(lines))
+    ElementTree.SubElement(case, kind, message=clean(lines[0] if lines else "")).text = clean(
+        "\n".join(lines)
+    )
     return case
-
-
-def _xml(text: str) -> str:
-    return _NOT_XML.sub("?", text)

@@ -9,19 +9,14 @@ from __future__ import annotations
 import importlib
 import logging
 import re
-import socket
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
-from paramiko import SSHException
 from pyinfra.api.command import FunctionCommand, PyinfraCommand
-from pyinfra.api.config import Config
 from pyinfra.api.deploy import add_deploy
-from pyinfra.api.exceptions import ConnectError, PyinfraError
+from pyinfra.api.exceptions import PyinfraError
 from pyinfra.api.host import Host
-from pyinfra.api.state import State, StateStage
-from pyinfra.connectors.ssh import SSHConnector
+from pyinfra.api.state import StateStage
 from pyinfra.context import ctx_host, ctx_state
 from typing_extensions import override
 
@@ -33,14 +28,8 @@ from gpuwright.inventory import HostEntry
 from gpuwright.operations.shell import Said, failed, listen
 from gpuwright.paths import ROOT
 from gpuwright.pyinfra_lookups import remember
-from gpuwright.pyinfra_process import unreachable
+from gpuwright.session import opened
 from gpuwright.unattended import never_prompt_without_a_terminal
-
-CONNECT_TIMEOUT_S = 10
-
-# pyinfra leaves these without annotations.
-_make_state: Callable[..., State] = State
-_make_config: Callable[..., Config] = Config
 
 
 def plan_run(entry: HostEntry, watch: Callable[[Host], None] = lambda host: None) -> HostDrift:
@@ -52,10 +41,13 @@ def plan_run(entry: HostEntry, watch: Callable[[Host], None] = lambda host: None
     remember()
     logs = _Log()
     try:
-        with _connected(entry) as host:
+        # Without pyinfra's own check for changes: it would stop at an operation's first command, and read facts twice.
+        with opened(entry, diff=True, check_for_changes=False) as host:
+            host.state.set_stage(StateStage.Prepare)
             watch(host)
-            _declare(host)
-            operations, reasons = _judge(host, logs)
+            with ctx_state.use(host.state), ctx_host.use(host):
+                _declare(host)
+                operations, reasons = _judge(host, logs)
             drift = HostDrift(entry.name, reasons, operations)
     except GpuwrightError as error:
         drift = HostDrift(entry.name, tuple(str(refusal) for refusal in error.refusals))
@@ -74,7 +66,6 @@ class _Log(logging.Handler):
         logger = logging.getLogger("pyinfra")
         logger.handlers, logger.propagate = [self], False
         logger.setLevel(logging.INFO)
-        logging.getLogger("paramiko").addHandler(logging.NullHandler())  # it prints tracebacks otherwise
 
     @override
     def emit(self, record: logging.LogRecord) -> None:
@@ -83,45 +74,6 @@ class _Log(logging.Handler):
 
     def clear(self) -> None:
         self.lines, self.errors = [], []
-
-
-@contextmanager
-def _connected(entry: HostEntry) -> Iterator[Host]:
-    """The host, connected and current. Raises GpuwrightError when it cannot be reached."""
-    config = _make_config(CONNECT_TIMEOUT=CONNECT_TIMEOUT_S, DIFF=True)
-    # Without pyinfra's own check for changes: it would stop at an operation's first command, and read facts twice.
-    state = _make_state(entry.pyinfra_inventory(), config, check_for_changes=False)
-    host = next(iter(state.inventory))
-    try:
-        host.connect(show_errors=False, raise_exceptions=True)
-    except (ConnectError, PyinfraError, OSError, EOFError, SSHException) as error:
-        raise GpuwrightError(unreachable(host, str(error) or type(error).__name__)) from error
-    state.activate_host(host)
-    state.set_stage(StateStage.Prepare)
-    _send_at_once(host)
-    try:
-        with ctx_state.use(state), ctx_host.use(host):
-            yield host
-    finally:
-        _hang_up(host)
-
-
-def _send_at_once(host: Host) -> None:
-    """Nagle's algorithm and delayed ACKs would add 40 ms to every fact."""
-    if isinstance(host.connector, SSHConnector) and host.connector.client is not None:
-        transport = host.connector.client.get_transport()
-        if transport is not None and isinstance(transport.sock, socket.socket):
-            transport.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-
-
-def _hang_up(host: Host) -> None:
-    try:
-        host.disconnect()  # removes what pyinfra left for sudo
-    except (PyinfraError, OSError, SSHException, EOFError):
-        pass  # the connection is gone already, and with it all there was to close
-    finally:
-        if isinstance(host.connector, SSHConnector) and host.connector.client is not None:
-            host.connector.client.close()
 
 
 def _declare(host: Host) -> None:

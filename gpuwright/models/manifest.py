@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
@@ -10,6 +11,7 @@ from gpuwright.plan.model import Json
 
 NAME = ".gpuwright.json"
 _SCHEMA = 1
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}|git-sha1:[0-9a-f]{40}")
 
 Source = dict[str, Json]
 
@@ -45,17 +47,51 @@ class Manifest:
         return json.dumps(document, indent=1, sort_keys=True) + "\n"
 
 
-def converged(text: str | None, source: str | None, directory: str, sizes: Mapping[str, int]) -> bool:
+@dataclass(frozen=True)
+class FoundFile:
+    """A file on the host: `size` in bytes, `mtime` in whole seconds since the epoch."""
+
+    size: int
+    mtime: int
+
+
+def converged(text: str | None, source: str | None, directory: str, files: Mapping[str, FoundFile]) -> bool:
     """Does `directory` hold what `source` (canonical JSON) asks for?
 
-    `text` is the manifest's content and `sizes` are the bytes of the files found, by absolute path. A source
-    that is None is not known on the control machine and never converged. Content is not read again: it was
-    verified when it was stored, and a cut or missing file is seen by its size.
+    `text` is the manifest's content and `files` are the files found, by absolute path. A source that is None is
+    not known on the control machine and never converged. Content is not read again: a cut or missing file is
+    seen by its size, and one that was written to by its time.
     """
     manifest = parse(text)
     if manifest is None or source is None or manifest.source != source:
         return False
-    return all(sizes.get(f"{directory}/{file.path}") == file.size for file in manifest.files)
+    return not missing(manifest, directory, files) and not touched(manifest, directory, files)
+
+
+def missing(manifest: Manifest, directory: str, files: Mapping[str, FoundFile]) -> list[str]:
+    """The listed files that are not there in full length, by their path below `directory`."""
+    found = {path.removeprefix(f"{directory}/"): file.size for path, file in files.items()}
+    return [file.path for file in manifest.files if found.get(file.path) != file.size]
+
+
+def touched(manifest: Manifest, directory: str, files: Mapping[str, FoundFile]) -> list[str]:
+    """The files that are there, and that somebody may have written to since they were verified."""
+    found = {path.removeprefix(f"{directory}/"): file.mtime for path, file in files.items()}
+    return [
+        file.path
+        for file in manifest.files
+        if file.path in found and found[file.path] != verified_time(file.digest)
+    ]
+
+
+def verified_time(digest: str) -> int:
+    """The modification time that a file gets when it has been verified, in seconds since the epoch, before 1979.
+
+    Whoever writes to the file moves it, so that one look at its time tells what only reading gigabytes would. It
+    lies on the content itself, so nothing that is written later can vouch for it by mistake; and it comes from
+    the digest, because tools like rsync take files of equal size and time for equal.
+    """
+    return int(digest.partition(":")[2][:7], 16)
 
 
 def parse(text: str | None) -> Manifest | None:
@@ -86,6 +122,8 @@ def _file(row: object) -> StoredFile | None:
     if not isinstance(row, dict):
         return None
     path, size, digest = row.get("path"), row.get("size"), row.get("digest")
-    if isinstance(path, str) and type(size) is int and isinstance(digest, str):
+    if not isinstance(path, str) or type(size) is not int or not isinstance(digest, str):
+        return None
+    if _DIGEST.fullmatch(digest):
         return StoredFile(path, size, digest)
     return None

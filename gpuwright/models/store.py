@@ -1,7 +1,7 @@
 """The store on a host: blobs by digest, hard-linked into the models' directories, each with its manifest.
 
 <store>/.partial/<digest>   a transfer that is not finished or not verified
-<store>/.blobs/<digest>     verified content, once, whatever names it has
+<store>/.blobs/<digest>     verified content, once, whatever names it has; its time tells (manifest.verified_time)
 <store>/<model>/...         hard links to blobs, and the manifest, which is written last
 """
 
@@ -15,25 +15,29 @@ from pathlib import Path
 from gpuwright.errors import GpuwrightError, Refusal
 from gpuwright.models import manifest
 from gpuwright.models.download import download, size_of
-from gpuwright.models.remote import Remote
+from gpuwright.models.remote import Remote, Variables
 from gpuwright.models.sources import ModelFile, Resolved, resolve
 from gpuwright.models.upload import upload
 from gpuwright.plan.model import Model
 
 _RESERVE_BYTES = 256 * 1024 * 1024
 
-# In: "key size" of every wanted blob. Out: free bytes, then "key blob-bytes partial-bytes", with `-` for no
-# blob. A partial longer than the file is wrong. With `tidy`, what no wanted model needs is removed: it may be
-# what fills the disk.
+# In: "key size time" of every wanted blob. Out: free bytes, then "key blob-bytes partial-bytes", with `-` for no
+# blob, and `?` before the bytes of one that somebody may have written to. A partial longer than the file is wrong.
+# With `tidy`, what no wanted model needs is removed: it may be what fills the disk.
 _INSPECT = """
 bytes() { if [ -f "$1" ]; then stat -c %s "$1"; else echo 0; fi; }
 wanted=' '
 rows=''
-while read -r key size; do
+while read -r key size time; do
   partial="$store/.partial/$key"
   if [ "$size" -gt 0 ] && [ "$(bytes "$partial")" -gt "$size" ]; then rm -f "$partial"; fi
   stored=-
-  if [ -f "$store/.blobs/$key" ]; then stored=$(bytes "$store/.blobs/$key"); fi
+  blob="$store/.blobs/$key"
+  if [ -f "$blob" ]; then
+    stored=$(bytes "$blob")
+    if [ "$(stat -c '%Y %a %u:%g' "$blob")" != "$time 644 0:0" ]; then stored="?$stored"; fi
+  fi
   rows="$rows$key $stored $(bytes "$partial")
 "
   wanted="$wanted$key "
@@ -47,50 +51,74 @@ stat -f -c '%a %S' "$store" | { read -r blocks block; echo $((blocks * block)); 
 printf '%s' "$rows"
 """
 
-_VERIFY = """
+_HASH = """
+hashed() {
+  case "$digest" in
+    sha256:*) sha256sum <"$1" ;;
+    *) { printf 'blob %d\\0' "$(stat -c %s "$1")"; cat "$1"; } | sha1sum ;;
+  esac
+}
+mark() { chmod 0644 "$1" && chown 0:0 "$1" && touch -d "@$time" "$1"; }
+"""
+
+_VERIFY = f"""{_HASH}
 partial="$store/.partial/$key"
 : >>"$partial"
 size=$(stat -c %s "$partial")
-case "$digest" in
-  sha256:*) found=$(sha256sum <"$partial") ;;
-  *) found=$({ printf 'blob %d\\0' "$size"; cat "$partial"; } | sha1sum) ;;
-esac
-if [ "${found%% *}" != "$key" ]; then
+found=$(hashed "$partial")
+if [ "${{found%% *}}" != "$key" ]; then
   rm -f "$partial"
-  echo "${found%% *} $size"
+  echo "${{found%% *}} $size"
   exit 0
 fi
 set -e
-chmod 0644 "$partial"
-chown 0:0 "$partial"
+mark "$partial"
 sync "$partial"
 mv -f "$partial" "$store/.blobs/$key"
 echo "$key $size"
+"""
+
+# The model's own name of it stays until there is something better.
+_VERIFY_AGAIN = f"""{_HASH}
+blob="$store/.blobs/$key"
+found=$(hashed "$blob") || exit 1
+if [ "${{found%% *}}" = "$key" ]; then
+  mark "$blob" && echo right
+else
+  rm -f "$blob" && echo wrong
+fi
 """
 
 # In: "+key path" to link, "-path" to remove, "." and the manifest.
 _LINK = f"""
 set -e
 mkdir -p "$directory"
+# Killed from here on, what runs with the old files must be older than something.
+if [ -f "$directory/{manifest.NAME}" ]; then touch "$directory/{manifest.NAME}"; fi
 link="$directory/.gpuwright.link"
 while IFS= read -r line; do
   case "$line" in
     +*)
       line=${{line#+}}
       target="$directory/${{line#* }}"
+      blob="$store/.blobs/${{line%% *}}"
       mkdir -p "${{target%/*}}"
-      ln -f "$store/.blobs/${{line%% *}}" "$link"
+      # mv refuses two names of one file (coreutils 9.7), and leaves both (9.1).
+      if [ "$blob" -ef "$target" ]; then continue; fi
+      ln -f "$blob" "$link"
       mv -f -T "$link" "$target"
-      rm -f "$link"
       ;;
     -*) rm -f "$directory/${{line#-}}" ;;
     *) break ;;
   esac
 done
+rm -f "$link"
 cat >"$directory/{manifest.NAME}.new"
 chmod 0644 "$directory/{manifest.NAME}.new"
 chown 0:0 "$directory/{manifest.NAME}.new"
 mv -f "$directory/{manifest.NAME}.new" "$directory/{manifest.NAME}"
+find -H "$directory" -type d -exec chmod 0755 {{}} + -exec chown 0:0 {{}} +
+find -H "$directory" -type f -exec chmod 0644 {{}} + -exec chown 0:0 {{}} +
 """
 
 _DROP_UNUSED = 'find "$store/.blobs" -type f -links 1 -exec rm -f {} +'
@@ -148,12 +176,16 @@ def _check_place(remote: Remote, model: Model) -> None:
 def _inspect(remote: Remote, resolved: Iterable[Resolved], tidy: bool) -> dict[str, _Blob]:
     """What is wanted and what is there. Raises GpuwrightError where the disk is too small for the rest."""
     files = {file.key: (each, file) for each in resolved for file in each.files}
-    wanted = "".join(f"{key} {file.size or 0}\n" for key, (_, file) in files.items())
+    wanted = "".join(
+        f"{key} {file.size or 0} {manifest.verified_time(file.digest)}\n" for key, (_, file) in files.items()
+    )
     free, *rows = remote.must("model store", _INSPECT, {"tidy": "yes" if tidy else "no"}, wanted)
     blobs: dict[str, _Blob] = {}
     for key, stored, partial in (row.split(" ") for row in rows):
         each, file = files[key]
         label = each.model.name if len(each.files) == 1 else f"{each.model.name}: {file.path}"
+        if stored.startswith("?"):
+            stored = stored[1:] if _still_right(remote, label, file) else "-"
         if stored != "-":
             size: int | None = int(stored)
         else:
@@ -203,7 +235,7 @@ def _verify(remote: Remote, blob: _Blob) -> int:
     Raises GpuwrightError, with the partial removed, where its digest is another one.
     """
     file = blob.file
-    (answer,) = remote.must(blob.label, _VERIFY, {"key": file.key, "digest": file.digest})
+    (answer,) = remote.must(blob.label, _VERIFY, _content(file))
     found, size = answer.split(" ")
     if found != file.key:
         kind = file.digest.partition(":")[0]
@@ -214,6 +246,20 @@ def _verify(remote: Remote, blob: _Blob) -> int:
             "The download was removed. Correct the digest if the source is right, else the source",
         )
     return int(size)
+
+
+def _still_right(remote: Remote, label: str, file: ModelFile) -> bool:
+    """Read a stored file again that somebody may have written to; one with another digest is given up."""
+    remote.say(f"{label}: may have been written to since it was verified; reading it again")
+    (answer,) = remote.must(label, _VERIFY_AGAIN, _content(file))
+    if answer == "wrong":
+        remote.say(f"{label}: its content is another one now; fetching it again")
+    return answer == "right"
+
+
+def _content(file: ModelFile) -> Variables:
+    time_s = manifest.verified_time(file.digest)
+    return {"key": file.key, "digest": file.digest, "time": time_s}
 
 
 def _link(remote: Remote, each: Resolved, sizes: dict[str, int], previous: tuple[str, ...]) -> None:

@@ -3,23 +3,60 @@
 from __future__ import annotations
 
 from collections.abc import Generator
+from dataclasses import dataclass
 
 from pyinfra import host
-from pyinfra.api import operation
-from pyinfra.api.command import StringCommand
+from pyinfra.api import FactBase, operation
+from pyinfra.api.command import PyinfraCommand, StringCommand
 from typing_extensions import override
 
-from gpuwright.operations.readings import Lines, Pairs
-from gpuwright.operations.shell import script, show, will_change
+from gpuwright.errors import Refusal
+from gpuwright.operations.readings import Pairs
+from gpuwright.operations.shell import failure, fields, script, show, will_change
 from gpuwright.plan.model import EnvFile, SystemUser
 
+NO_SHELL = ("/usr/sbin/nologin", "/sbin/nologin", "/bin/false", "/usr/bin/false")
 
-class Accounts(Lines):
+
+@dataclass(frozen=True)
+class AccountState:
+    """An account of the host: `groups` are all of its groups, the primary one first; `password` is passwd(1)'s word."""
+
+    uid: str
+    shell: str
+    groups: tuple[str, ...]
+    password: str
+
+
+class Accounts(FactBase[dict[str, AccountState]]):
     """The accounts among `names` that exist."""
 
     @override
     def command(self, names: tuple[str, ...]) -> StringCommand:
-        return script('for name; do if getent passwd "$name" >/dev/null; then echo "$name"; fi; done', *names)
+        return script(
+            """
+            for name; do
+                line=$(getent passwd "$name") || continue
+                password=$(passwd --status "$name" | cut -d' ' -f2) || exit
+                # A primary group that is gone has a number and no name.
+                groups=$(id -Gn "$name" 2>/dev/null)
+                printf '%s\\t%s\\t%s\\t%s\\t%s\\n' "$name" "$(id -u "$name")" "${line##*:}" "$groups" "$password"
+            done
+            """,
+            *names,
+        )
+
+    @override
+    @staticmethod
+    def default() -> dict[str, AccountState]:
+        return {}
+
+    @override
+    def process(self, output: list[str]) -> dict[str, AccountState]:
+        return {
+            name: AccountState(uid, shell, tuple(groups.split()), password)
+            for name, uid, shell, groups, password in fields(output, 5)
+        }
 
 
 class EnvFileStates(Pairs):
@@ -50,24 +87,43 @@ class EnvFileStates(Pairs):
 
 
 @operation()
-def users(users: tuple[SystemUser, ...]) -> Generator[StringCommand]:
+def users(users: tuple[SystemUser, ...]) -> Generator[PyinfraCommand]:
     """
-    Create system accounts that nobody can log in to.
+    Have system accounts that nobody can log in to, each in its own group alone.
 
-    + users: the numeric ids are the host's choice
+    + users: the numeric ids are the host's choice; an account with root's is refused
     """
     if not users:
         return
     there = host.get_fact(Accounts, names=tuple(user.name for user in users))
     for user in users:
-        if user.name in there:
-            host.noop(f"account {user.name} exists")
-            continue
-        yield script(
-            'useradd --system --user-group --home-dir "$2" --no-create-home --shell /usr/sbin/nologin "$1"',
-            user.name,
-            user.home,
-        )
+        state = there.get(user.name)
+        if state is None:
+            show(f"{user.name}: no account -> a system account without login")
+            yield script(
+                """
+                # Made apart: useradd's own way fails where the group is there already.
+                if ! getent group "$1" >/dev/null; then groupadd --system "$1" || exit; fi
+                useradd --system --gid "$1" --home-dir "$2" --no-create-home --shell /usr/sbin/nologin "$1"
+                """,
+                user.name,
+                user.home,
+            )
+        elif state.uid == "0":
+            observed = "it has root's user id"
+            remedy = f"See who did that; then usermod --uid an id of its own {user.name}, and run again."
+            yield failure(Refusal(f"account {user.name}", observed, "an account of its own", remedy))
+        elif wrong := tuple(differences(user.name, state)):
+            show(*(f"{user.name}: {text}" for text in wrong))
+            yield script(
+                """
+                if ! getent group "$1" >/dev/null; then groupadd --system "$1" || exit; fi
+                usermod --lock --shell /usr/sbin/nologin --gid "$1" --groups '' "$1"
+                """,
+                user.name,
+            )
+        else:
+            host.noop(f"account {user.name} is without login")
 
 
 @operation()
@@ -109,3 +165,13 @@ def env_files(files: tuple[EnvFile, ...]) -> Generator[StringCommand]:
             file.key,
             file.user,
         )
+
+
+def differences(name: str, state: AccountState) -> Generator[str]:
+    """What of an account is not as it was made, and what it will be."""
+    if state.shell not in NO_SHELL:
+        yield f"shell {state.shell} -> no login"
+    if state.password not in ("L", "LK"):
+        yield "a password, or none -> locked"
+    if state.groups != (name,):
+        yield f"groups {' '.join(state.groups) or 'without a name'} -> {name}"

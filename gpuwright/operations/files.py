@@ -19,14 +19,20 @@ from gpuwright.operations.shell import fields, listener, script, show, will_chan
 from gpuwright.plan.model import ManagedFile
 from gpuwright.render import render
 
+_DIRECTORY = 'mkdir -p "$1" && chown root "$1" && chmod go-w "$1"'
+
 
 @dataclass(frozen=True)
 class FileState:
-    """A regular file on the host: mode in octal digits, owner as user:group, sha256 in hex."""
+    """A regular file on the host: mode in octal digits, owner as user:group, sha256 in hex.
+
+    `open_directory` when others than root can replace it, because they can write to its directory.
+    """
 
     mode: str
     owner: str
     digest: str
+    open_directory: bool
 
 
 class FileStates(FactBase[dict[str, FileState]]):
@@ -39,7 +45,9 @@ class FileStates(FactBase[dict[str, FileState]]):
             for path; do
                 if [ -f "$path" ] && [ ! -L "$path" ]; then
                     digest=$(sha256sum < "$path") || exit 1
-                    printf '%s\\t%s\\t%s\\n' "$path" "$(stat -c '%04a\t%U:%G' "$path")" "${digest%% *}"
+                    open=$(find -H "${path%/*}/" -maxdepth 0 \\( ! -user 0 -o -perm /022 \\)) || exit 1
+                    printf '%s\\t%s\\t%s\\t%s\\n' "$path" "$(stat -c '%04a\t%U:%G' "$path")" "${digest%% *}" \\
+                        "${open:-root}"
                 fi
             done
             """,
@@ -53,7 +61,10 @@ class FileStates(FactBase[dict[str, FileState]]):
 
     @override
     def process(self, output: list[str]) -> dict[str, FileState]:
-        return {path: FileState(mode, owner, digest) for path, mode, owner, digest in fields(output, 4)}
+        return {
+            path: FileState(mode, owner, digest, directory != "root")
+            for path, mode, owner, digest, directory in fields(output, 5)
+        }
 
 
 class FileText(Lines):
@@ -67,7 +78,7 @@ class FileText(Lines):
 @operation()
 def rendered(files: tuple[ManagedFile, ...]) -> Generator[PyinfraCommand]:
     """
-    Write the files whose content, mode or owner differs from the plan's.
+    Write the files whose content, mode or owner differs from the plan's, and leave their directories to root.
 
     + files: each is rendered from its template, and owned by root
     """
@@ -102,6 +113,11 @@ def write(wanted: dict[str, tuple[str, str]]) -> Generator[PyinfraCommand]:
         if not as_planned.get(path, False):
             will_change(path)
             show_diff(path, text)
+    for directory in dict.fromkeys(
+        path.rpartition("/")[0] for path, state in states.items() if state.open_directory
+    ):
+        show(f"{directory}: others can write to it -> root alone")
+        yield script(_DIRECTORY, directory)
     for path, (text, mode) in wanted.items():
         if not as_planned.get(path, False):
             yield from _replace(path, text, mode)
@@ -125,6 +141,6 @@ def show_diff(path: str, text: str) -> None:
 
 def _replace(path: str, text: str, mode: str) -> Generator[PyinfraCommand]:
     beside = f"{path}.gpuwright-new"
-    yield script('mkdir -p "$(dirname "$1")"', path)
+    yield script(_DIRECTORY, path.rpartition("/")[0])
     yield FileUploadCommand(StringIO(text), beside)
     yield script('chown root:root "$2" && chmod "$3" "$2" && mv -f -T "$2" "$1"', path, beside, mode)

@@ -22,8 +22,8 @@ from gpuwright.plan.model import Model
 def stored(models: tuple[Model, ...], store: str) -> Generator[PyinfraCommand]:
     """Have every model below its directory: whole, verified by digest, stored once, readable by containers.
 
-    What is there already is not transferred again, and what was cut off is resumed. Models that are no longer
-    declared stay.
+    What is there already is not transferred again, and what was cut off is resumed. What somebody wrote to is read
+    again, and fetched again where its content is another one. Models that are no longer declared stay.
 
     + models: the models; none is a no-op that reads nothing
     + store: the directory that holds the models' directories
@@ -35,7 +35,7 @@ def stored(models: tuple[Model, ...], store: str) -> Generator[PyinfraCommand]:
     pending = tuple(model for model in models if not _converged(model, reading))
     if pending:
         will_change(*(f"{model.directory}/{manifest.NAME}" for model in pending))
-        show(*(f"{model.name}: from {type(model.source).__name__}" for model in pending))
+        show(*(f"{model.name}: {_why(model, reading)}" for model in pending))
         yield FunctionCommand(_store, (pending, store, _listed(reading)), {})
     elif reading.partials:
         # All that is declared is complete, so nothing can want these any more.
@@ -51,7 +51,24 @@ def _converged(model: Model, reading: StoreReading) -> bool:
     except GpuwrightError:
         # A plan must not fail; the transfer says for this host alone what is missing.
         source = None
-    return manifest.converged(reading.manifests.get(model.directory), source, model.directory, reading.sizes)
+    text = reading.manifests.get(model.directory)
+    return manifest.converged(text, source, model.directory, reading.files) and not _exposed(model, reading)
+
+
+def _exposed(model: Model, reading: StoreReading) -> list[str]:
+    return [path for path in reading.exposed if f"{path}/".startswith(f"{model.directory}/")]
+
+
+def _why(model: Model, reading: StoreReading) -> str:
+    """What is wrong with the files that are there, else where they will come from."""
+    known = manifest.parse(reading.manifests.get(model.directory))
+    reasons = [f"permissions of {path}" for path in _exposed(model, reading)]
+    if known is not None:
+        gone = manifest.missing(known, model.directory, reading.files)
+        touched = manifest.touched(known, model.directory, reading.files)
+        reasons += [f"{path} is missing or cut" for path in gone]
+        reasons += [f"{path} was written to after it was verified" for path in touched if path not in gone]
+    return "; ".join(reasons[:3]) or f"from {type(model.source).__name__}"
 
 
 def _listed(reading: StoreReading) -> dict[str, tuple[str, ...]]:

@@ -44,7 +44,9 @@ class PortHolders(FactBase[tuple[Holder, ...]]):
                     pid=$(printf %s "$users" | sed -n 's/^[^,]*,pid=\\([0-9]*\\).*/\\1/p')
                     # The last id, of a host that is a container itself.
                     id=$(sed -n 's/.*\\([0-9a-f]\\{64\\}\\).*/\\1/p' "/proc/$pid/cgroup" 2>/dev/null | tail -n 1)
-                    name=$(docker inspect --type container --format '{{.Name}}' "$id" 2>/dev/null)
+                    # By its unit's label: somebody may have renamed it.
+                    label='{{or (index .Config.Labels "gpuwright.unit") .Name}}'
+                    name=$(docker inspect --type container --format "$label" "$id" 2>/dev/null)
                     unit=$(sed -n 's#.*/\\([^/]*\\.service\\).*#\\1#p' "/proc/$pid/cgroup" 2>/dev/null | tail -n 1)
                     printf '%s\\t%s\\t%s\\t%s\\t%s\\n' "$port" "${pid:-unknown}" \\
                         "$(cat "/proc/$pid/comm" 2>/dev/null || echo a process)" "${name#/}" "$unit"

@@ -10,10 +10,8 @@ from __future__ import annotations
 import getpass
 import os
 import socket
-import subprocess
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass
-from typing import cast
 from weakref import WeakKeyDictionary
 
 from paramiko import SSHException
@@ -23,17 +21,15 @@ from pyinfra.api.arguments import CONNECTOR_ARGUMENT_KEYS
 from pyinfra.api.command import PyinfraCommand, StringCommand
 from pyinfra.api.exceptions import PyinfraError
 from pyinfra.api.host import Host
-from pyinfra.connectors.local import LocalConnector
-from pyinfra.connectors.ssh import SSHConnector
-from pyinfra.connectors.util import make_unix_command_for_host
 from typing_extensions import override
 
+from gpuwright import attached
+from gpuwright.askpass import unix_command
 from gpuwright.errors import GpuwrightError, Refusal
 from gpuwright.operations.shell import failure, script
 
 PATH = "/run/gpuwright.lock"
 WAIT_S = 2  # for a holder whose connection has just ended, and for the winner of a tie to write its name
-ANSWER_TIMEOUT_S = 60  # that wait, sudo, and a host under load
 
 # Says who holds the lock file $1. Ages are uptime, which no adjustment of the clock moves.
 _SAY_WHO = """
@@ -64,8 +60,6 @@ kill "$!"
 
 # What holds the lock of each host, for as long as this process lives and the host is in use.
 _held: WeakKeyDictionary[Host, object] = WeakKeyDictionary()
-# pyinfra leaves these without annotations.
-_unix_command = cast(Callable[..., StringCommand], make_unix_command_for_host)
 
 
 @dataclass(frozen=True)
@@ -143,45 +137,20 @@ def _take(host: Host) -> None:
     """Start the holder. Raises GpuwrightError when another run has the lock, or it could not be asked for."""
     command = script(HOLD, PATH, _who(), str(WAIT_S))
     try:
-        # exec: pyinfra's line has the sudo password among its words, and no shell may keep them for the whole run.
-        line = f"exec {_unix_command(host.state, host, command, **_elevation(host)).get_raw_value()}"
-        holder, answer, errors = _start(host, line)
-        for said in answer:
+        line = f"exec {unix_command(host.state, host, command, **_elevation(host)).get_raw_value()}"
+        holder = attached.start(host, line, f"run lock of {host.name}")
+        for said in holder.stdout:
             if said.strip() == "held":
                 _held[host] = holder
                 return
             if said.startswith("taken\t"):
                 raise GpuwrightError(_taken(host, parse_owner(said)))
-        lines = [error for error in errors if error.strip()]
+        lines = [error for error in holder.stderr if error.strip()]
     except (PyinfraError, SSHException, EOFError, OSError, ValueError) as error:
         lines = [str(error) or type(error).__name__]
     observed = f"no answer about {PATH} ({lines[-1].strip() if lines else 'it said nothing'})"
     raise GpuwrightError.of(
         f"run lock of {host.name}", observed, "flock(1) and a shell as root", "Check the host and run again."
-    )
-
-
-def _start(host: Host, line: str) -> tuple[object, Iterable[str], Iterable[str]]:
-    """The running holder, to be kept, and what it says on stdout and stderr."""
-    connector = host.connector
-    if isinstance(connector, SSHConnector) and connector.client is not None:
-        stdin, stdout, stderr = connector.client.exec_command(line, timeout=ANSWER_TIMEOUT_S)
-        return (stdin, stdout, stderr), stdout, stderr  # paramiko closes a channel that nobody refers to
-    if isinstance(connector, LocalConnector):
-        process = subprocess.Popen(
-            ["sh", "-c", line],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        assert process.stdout is not None and process.stderr is not None
-        return process, process.stdout, process.stderr
-    raise GpuwrightError.of(
-        f"run lock of {host.name}",
-        f"is reached by {type(connector).__name__}",
-        "SSH or @local, whose end the host notices",
-        "Change the host in the inventory.",
     )
 
 

@@ -22,13 +22,27 @@ STARTS_AT_BOOT = ("enabled", "static", "alias", "indirect", "generated")
 
 @dataclass(frozen=True)
 class UnitState:
-    """systemd's view of a unit; `stale` when a watched file is younger than the unit's start."""
+    """systemd's view of a unit; `stale` when a watched file is younger than the unit's start.
+
+    `swapped` when the container under a running service's name is not the one that this start made, or stands still.
+    """
 
     load: str
     enabled: str
     active: str
     needs_reload: bool
     stale: bool
+    swapped: bool = False
+
+    @property
+    def outlived(self) -> bool:
+        """Whether what runs is not what a start would give now."""
+        return self.active == "active" and (self.stale or self.swapped)
+
+    @property
+    def masked(self) -> bool:
+        """Whether somebody forbade it to start."""
+        return self.enabled.startswith("masked")
 
 
 class UnitStates(FactBase[dict[str, UnitState]]):
@@ -42,6 +56,15 @@ class UnitStates(FactBase[dict[str, UnitState]]):
         return script(
             """
             show() { systemctl show --timestamp=us --property="$2" --value "$1"; }
+            # A service's unit labels its container with the start that made it: templates/inference/service.unit.j2.
+            swapped() {
+                case "$1" in "$prefix"*) ;; *) echo no; return ;; esac
+                if [ "$(show "$1" ActiveState)" != active ]; then echo no; return; fi
+                shape='{{index .Config.Labels "gpuwright.start"}} {{.State.Status}}'
+                found=$(docker container inspect --format "$shape" "${1%.service}" 2>/dev/null)
+                if [ "$found" = "$(show "$1" InvocationID) running" ]; then echo no; else echo yes; fi
+            }
+            prefix=$1; shift
             while [ $# -gt 0 ]; do
                 unit=$1; stale=no; shift
                 since=$(show "$unit" InactiveExitTimestamp)
@@ -51,11 +74,12 @@ class UnitStates(FactBase[dict[str, UnitState]]):
                     shift
                 done
                 shift
-                printf '%s\\t%s\\t%s\\t%s\\t%s\\t%s\\n' "$unit" "$(show "$unit" LoadState)" \\
+                printf '%s\\t%s\\t%s\\t%s\\t%s\\t%s\\t%s\\n' "$unit" "$(show "$unit" LoadState)" \\
                     "$(show "$unit" UnitFileState)" "$(show "$unit" ActiveState)" \\
-                    "$(show "$unit" NeedDaemonReload)" "$stale"
+                    "$(show "$unit" NeedDaemonReload)" "$stale" "$(swapped "$unit")"
             done
             """,
+            PREFIX,
             *arguments,
         )
 
@@ -67,8 +91,8 @@ class UnitStates(FactBase[dict[str, UnitState]]):
     @override
     def process(self, output: list[str]) -> dict[str, UnitState]:
         return {
-            unit: UnitState(load, enabled, active, reload == "yes", stale == "yes")
-            for unit, load, enabled, active, reload, stale in fields(output, 6)
+            unit: UnitState(load, enabled, active, reload == "yes", stale == "yes", swapped == "yes")
+            for unit, load, enabled, active, reload, stale, swapped in fields(output, 7)
         }
 
 
@@ -108,31 +132,35 @@ class ManagerProperties(FactBase[dict[str, str]]):
 @operation()
 def running(units: tuple[Unit, ...]) -> Generator[StringCommand]:
     """
-    Start what is stopped; restart what started before a file that it was started from changed.
+    Start what is stopped; restart what is older than its files, and a service whose container is not its own.
 
-    + units: an optional unit that the host does not have is left out
+    + units: an optional unit that the host does not have, or that is masked there, is left out
     """
     if not units:
         return
     states = unit_states(units)
-    stale = [unit.name for unit in units if states[unit.name].stale and states[unit.name].active == "active"]
-    if len(stale) > 1:
+    outlived = [unit.name for unit in units if states[unit.name].outlived]
+    if len(outlived) > 1:
         # All of them first: one may want the port that another is about to leave.
-        yield script('systemctl stop "$@"', *stale)
+        yield script('systemctl stop "$@"', *outlived)
     for unit in units:
         state = states[unit.name]
         if unit.optional and state.load in ("not-found", "masked"):
             host.noop(f"{unit.name} is {state.load} here")
             continue
-        start = state.stale or state.active != "active"
+        start = state.outlived or state.active != "active"
         for text in _differences(state):
             show(f"{unit.name}: {text}")
+        if state.masked:
+            yield script(
+                'systemctl unmask --quiet "$1" && systemctl unmask --runtime --quiet "$1"', unit.name
+            )
         if state.needs_reload or (start and state.load == "not-found"):
             yield script("systemctl daemon-reload")
         if state.enabled not in STARTS_AT_BOOT:
             yield script('systemctl enable --quiet "$1"', unit.name)
         if start:
-            verb = "restart" if state.stale and state.active != "inactive" else "start"
+            verb = "restart" if (state.stale or state.swapped) and state.active != "inactive" else "start"
             yield _start(verb, unit.name)
         else:
             host.noop(f"{unit.name} runs and is younger than its files")
@@ -220,6 +248,8 @@ def _differences(state: UnitState) -> Generator[str]:
         yield f"{state.active} -> active"
     elif state.stale:
         yield "older than what it was started from -> restarted"
+    elif state.swapped:
+        yield "the container under its name is not the one it started, or stands still -> restarted"
 
 
 def _start(verb: str, unit: str) -> StringCommand:

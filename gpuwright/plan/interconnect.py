@@ -70,21 +70,14 @@ def _policy(
         return Policy("fabric", False, Reason(f"{names}: joined by {peers.link}", source))
     if settings.interconnect.interconnect_p2p == "off":
         return Policy("off", False, Reason(f"{names}: declared, never over PCIe", "setting interconnect_p2p"))
+    if wanted:
+        _wide_enough(facts, peers, notes)
     if len(peers.pcie) > 1 and routed(facts, catalog, peers) and (not peers.amd or kernel_can):
         return Policy("to-be-proven", True, Reason(f"{names}: driver and kernel have it over PCIe", PROOF))
     if peers.bridged:
         reason = f"{names}: whether a bridge joins them is not seen on the bus, with or without one the plan is this"
         return Policy("to-be-proven", False, Reason(reason, PROOF))
-    remedy = 'Set interconnect_p2p = "auto"; transfers then go through host memory.'
-    small = [card for card in peers.cards if narrow(facts, card)]
-    if small and len(peers.pcie) < 2:
-        window = max(small[0].device.bars) // 1024**2
-        observed = (
-            f"{names}: the BAR of {small[0].gpu.address} shows {window} MiB, and peers must see all memory"
-        )
-        source = LARGE_BAR
-        remedy = f'Switch on "Above 4G decoding" and "Resizable BAR" in the firmware. Or: {remedy}'
-    elif len(peers.pcie) < 2:
+    if len(peers.pcie) < 2:
         observed = f"{names}: the vendor's driver has no P2P over PCIe for them"
     elif not routed(facts, catalog, peers):
         observed = f"{names}: no common switch, and the kernel routes no P2P across this processor"
@@ -97,9 +90,21 @@ def _policy(
             "setting interconnect_p2p",
             f'"wanted" is declared, and {observed}',
             "cards, driver, processor and firmware that can",
-            remedy,
+            'Set interconnect_p2p = "auto"; transfers then go through host memory.',
         )
     return Policy("off", False, Reason(observed, source))
+
+
+def _wide_enough(facts: HostFacts, peers: Peers, notes: Notes) -> None:
+    """Refuse a P2P that is wanted and cannot come. Undeclared it is left to be proven: amdgpu may still widen a BAR."""
+    for card in peers.pcie:
+        if narrow(facts, card):
+            notes.refuse(
+                f"gpu {card.device.address} ({card.row.name})",
+                f"its BAR shows {max(card.device.bars) // 1024**2} MiB ({LARGE_BAR})",
+                f'{card.gpu.memory_bytes // 1024**2} MiB, with interconnect_p2p = "wanted"',
+                'Switch on "Above 4G decoding" and "Resizable BAR" in the firmware, or set interconnect_p2p = "auto".',
+            )
 
 
 def _fabric(groups: tuple[Peers, ...], notes: Notes) -> str:

@@ -85,7 +85,9 @@ def _auto(
 ) -> Choice:
     there = adopted(facts, catalog, need)
     if there:
-        return of_row(there, facts, Reason("installed or running already, and it has what the GPUs need", there.source))
+        return of_row(
+            there, facts, Reason("installed or running already, and it has what the GPUs need", there.source)
+        )
     offered = catalog.kernels.offered(f"{facts.os_id} {facts.os_version}")
     row = first_fit(facts, catalog, need)
     if row is None and peers and peers.bridged:

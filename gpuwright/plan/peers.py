@@ -30,7 +30,7 @@ class Peers:
     """Two or more discrete compute GPUs of one vendor.
 
     `link` is nvswitch, nvlink, xgmi or pcie; `bridged`: a bridge between cards may be there, which the bus does not
-    show; `pcie`: cards that the vendor's driver lets reach each other over PCIe, whose BAR shows all their memory.
+    show; `pcie`: cards that the vendor's driver lets reach each other over PCIe.
     """
 
     vendor: str
@@ -107,5 +107,5 @@ def _peers(facts: HostFacts, catalog: Catalog, group: tuple[Card, ...]) -> Peers
         cards=group,
         link=fabric,
         bridged=any(links.count(link) > 1 for link in BRIDGES),
-        pcie=tuple(card for card in group if card.row.p2p and not narrow(facts, card)),
+        pcie=tuple(card for card in group if card.row.p2p),
     )

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from hashlib import sha256
 
+from gpuwright.operations.accounts import NO_SHELL
 from gpuwright.plan import HostPlan
 from gpuwright.plan.model import EnvFile, Json, JsonMerge, ManagedFile, Package, SystemUser
 from gpuwright.render import render
@@ -14,7 +15,6 @@ from gpuwright.verify.parts import planned
 from gpuwright.verify.readings import ABSENT, Readings
 
 NOT_YOURS = "Whoever changed it wanted something: look first, then run the deploy again, which replaces it."
-NO_LOGIN = ("/usr/sbin/nologin", "/sbin/nologin", "/bin/false", "/usr/bin/false")
 
 
 @check("packages.installed", severity="major", source="dpkg-query(1)")
@@ -47,6 +47,8 @@ def managed_files(readings: Readings, plan: HostPlan) -> Iterator[Finding]:
         observed = f"{found.kind} {found.owner}, content {'as rendered' if same else 'differs'}"
         if not found.kind.isdigit():
             observed = {ABSENT: ABSENT, "link": "a symbolic link"}.get(found.kind, "not a regular file")
+        elif found.directory != "root":
+            observed += ", in a directory that others can write to"
         yield compare(
             file.path, observed, expected, "Somebody else's words decide what runs here.", NOT_YOURS
         )
@@ -100,9 +102,9 @@ def daemon_json(readings: Readings, plan: HostPlan) -> Iterator[Finding]:
 
 @check("account.no-login", severity="critical", source="plan, users")
 def accounts(readings: Readings, plan: HostPlan) -> Iterator[Finding]:
-    """Does each service account exist, and can nobody log in to it?"""
+    """Does each service account exist, without login, and with its own group alone?"""
     for user in planned(plan, SystemUser):
-        expected = "no shell, password locked, not root"
+        expected = "no shell, password locked, not root, its own group alone"
         if readings.accounts is None or user.name not in readings.accounts:
             yield unknown(user.name, UNREAD, expected)
             continue
@@ -114,15 +116,15 @@ def accounts(readings: Readings, plan: HostPlan) -> Iterator[Finding]:
         wrong = [
             text
             for bad, text in (
-                (account.shell not in NO_LOGIN, f"shell {account.shell}"),
+                (account.shell not in NO_SHELL, f"shell {account.shell}"),
                 (not account.locked, "password not locked"),
                 (account.uid == "0", "user id 0"),
+                (account.groups != (user.name,), f"groups {', '.join(account.groups)}"),
             )
             if bad
         ]
         meaning = "What breaks out of the engine could be somebody who logs in."
-        action = f"usermod --lock --shell {NO_LOGIN[0]} {user.name}"
-        yield compare(user.name, ", ".join(wrong) or expected, expected, meaning, action)
+        yield compare(user.name, ", ".join(wrong) or expected, expected, meaning, DEPLOY)
 
 
 @check("keys.private", severity="critical", source="systemd.exec(5), EnvironmentFile=")

@@ -20,6 +20,26 @@ def running(readings: Readings, plan: HostPlan) -> Iterator[Finding]:
     yield from _each(readings, plan, "running", lambda _, c: str(c.get("State")), "The service is down.")
 
 
+@check(
+    "container.own",
+    severity="critical",
+    source="the label that the unit gives it; systemd.exec(5), INVOCATION_ID",
+)
+def own(readings: Readings, plan: HostPlan) -> Iterator[Finding]:
+    """Is it the container that the unit's present start made?"""
+    expected = "made by the unit's present start"
+    for service in planned(plan, Service):
+        unit = (readings.units or {}).get(service.unit)
+        inspected = _inspected(readings, service)
+        if unit is None or inspected is None:
+            yield unknown(service.container, UNREAD, expected)
+            continue
+        same = bool(unit.start) and inspected.get("Start") == unit.start
+        observed = expected if same else "another one has its name" if inspected else ABSENT
+        meaning = "What answers is not what the unit's file describes."
+        yield compare(service.container, observed, expected, meaning, _restart(service))
+
+
 @check("container.image", severity="critical", source=DOCS)
 def image(readings: Readings, plan: HostPlan) -> Iterator[Finding]:
     """Does the container run the planned image? References are resolved to ids on the host."""

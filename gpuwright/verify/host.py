@@ -87,8 +87,8 @@ def _hashes(state: Readings, plan: HostPlan) -> tuple[list[tuple[str, str]], int
         listed = manifest.parse((state.texts or {}).get(f"{each.directory}/{manifest.NAME}"))
         for file in listed.files if listed else ():
             wanted.append((file.digest.partition(":")[0], f"{each.directory}/{file.path}"))
-    sizes = state.model_files or {}
-    return wanted, sum(sizes.get(path, 0) for _, path in wanted)
+    there = state.model_files or {}
+    return wanted, sum(there[path].size for _, path in wanted if path in there)
 
 
 def _run(connection: Connection, script: str, timeout: int) -> str:

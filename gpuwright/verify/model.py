@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Iterator, Sized
 
 from gpuwright.errors import GpuwrightError
@@ -46,21 +47,45 @@ def sizes(readings: Readings, plan: HostPlan) -> Iterator[Finding]:
             yield unknown(model.name, UNREAD, "files of the listed sizes")
             continue
         listed = {f"{model.directory}/{file.path}": file.size for file in found.files} if found else {}
+        there = {path: file.size for path, file in readings.model_files.items()}
         expected = (
             f"{_count(listed, 'file')}, {sum(listed.values()) / 1e6:.1f} MB"
             if listed
             else "a manifest's files"
         )
         wrong = [
-            f"{path.removeprefix(model.directory + '/')}: {_bytes(readings.model_files.get(path))} of {size} bytes"
+            f"{path.removeprefix(model.directory + '/')}: {_bytes(there.get(path))} of {size} bytes"
             for path, size in listed.items()
-            if readings.model_files.get(path) != size
+            if there.get(path) != size
         ]
         if model.entry != model.directory and model.entry not in listed:
             wrong.append(f"{model.entry} is not listed")
         observed = "; ".join(wrong[:3]) or expected
         meaning = "The engine cannot load the model at its next start."
         yield compare(model.name, observed, expected, meaning, DEPLOY, good=bool(listed) and not wrong)
+
+
+@check(
+    "model.untouched", severity="critical", source="times and modes of the files, set when they were verified"
+)
+def untouched(readings: Readings, plan: HostPlan) -> Iterator[Finding]:
+    """Has nobody written to a file since it was verified, can only root, and can the engine read it?"""
+    for model in planned(plan, Model):
+        found = _manifest(readings, model)
+        expected = "as they were verified; root writes, the engine reads"
+        exposed = readings.names("model_exposed")
+        if readings.model_files is None or readings.texts is None or exposed is None:
+            yield unknown(model.name, UNREAD, expected)
+            continue
+        written = manifest.touched(found, model.directory, readings.model_files) if found else []
+        wrong = [f"{path} was written to after it was verified" for path in written]
+        wrong += [
+            f"permissions of {path}" for path in exposed if f"{path}/".startswith(f"{model.directory}/")
+        ]
+        observed = "; ".join(wrong[:3]) or ("no manifest" if found is None else expected)
+        meaning = "The weights may be others than those that were declared, or become so."
+        action = f"{DEPLOY} It reads the files again, and fetches what has another digest."
+        yield compare(model.name, observed, expected, meaning, action)
 
 
 @check(
@@ -97,10 +122,10 @@ def digests(readings: Readings, plan: HostPlan) -> Iterator[Finding]:
 
 
 def _restore(model: Model, listed: dict[str, str], changed: list[str]) -> str:
-    """The content lies once on the disk, under its digest, with the model's file as a second name: both must go."""
-    store = model.directory.rpartition("/")[0]
-    blobs = [f"{store}/.blobs/{listed[path].partition(':')[2]}" for path in changed if path in listed]
-    return f"rm -rf {' '.join([model.directory, *blobs])}; then run the deploy again: it fetches the model."
+    """A deploy reads again what has another time than it was given: a disk that rots leaves the time as it was."""
+    files = [shlex.quote(path) for path in changed if path in listed]
+    words = ["touch", *files] if files else ["rm", shlex.quote(_manifest_path(model))]
+    return f"{' '.join(words)}; then run the deploy again: it fetches what has another digest."
 
 
 def _pinned(found: Manifest | None) -> str | None:

@@ -11,6 +11,7 @@ from functools import cached_property
 from typing import TypeVar
 
 from gpuwright.facts import HostFacts
+from gpuwright.models.manifest import FoundFile
 from gpuwright.plan.model import Json
 from gpuwright.status_probe import pairs
 
@@ -23,16 +24,23 @@ Rows = dict[str, list[str]]
 
 @dataclass(frozen=True)
 class FileReading:
-    """`kind` is the mode in octal digits, or `absent`, `link`, `other`; `digest` is sha256 in hex."""
+    """`kind` is the mode in octal digits, or `absent`, `link`, `other`; `digest` is sha256 in hex.
+
+    `directory` is `root` where only root can write to it, so that nobody else can replace the file.
+    """
 
     kind: str
     owner: str
     digest: str
+    directory: str
 
 
 @dataclass(frozen=True)
 class UnitReading:
-    """systemd's words for a unit; `began_ns` is when its start began, since the epoch, or None."""
+    """systemd's words for a unit; `began_ns` is when its start began, since the epoch, or None.
+
+    `start` is the id of its present start.
+    """
 
     load: str
     enabled: str
@@ -41,16 +49,18 @@ class UnitReading:
     needs_reload: bool
     drop_ins: tuple[str, ...]
     began_ns: int | None
+    start: str
 
 
 @dataclass(frozen=True)
 class Account:
-    """An account of the host; `locked` when it has no usable password."""
+    """An account of the host; `locked` when it has no usable password, `groups` are all of its groups."""
 
     uid: str
     gid: str
     shell: str
     locked: bool
+    groups: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -113,7 +123,7 @@ class Readings:
     @cached_property
     def files(self) -> dict[str, FileReading] | None:
         """Managed files by path, absent ones too."""
-        return self._columns("files", 4, lambda row: FileReading(*row))
+        return self._columns("files", 5, lambda row: FileReading(*row))
 
     @cached_property
     def units(self) -> dict[str, UnitReading] | None:
@@ -146,7 +156,7 @@ class Readings:
     @cached_property
     def accounts(self) -> dict[str, Account | None] | None:
         """Accounts by name; None for one that does not exist."""
-        return self._columns("accounts", 3, _account)
+        return self._columns("accounts", 4, _account)
 
     @cached_property
     def env_files(self) -> dict[str, EnvFileReading] | None:
@@ -203,9 +213,9 @@ class Readings:
         return self._columns("owners", 2, lambda row: row[0])
 
     @cached_property
-    def model_files(self) -> dict[str, int] | None:
-        """Bytes of each file below the models' directories, by path."""
-        return self._columns("model_files", 2, lambda row: int(row[0]))
+    def model_files(self) -> dict[str, FoundFile] | None:
+        """The files below the models' directories, by path."""
+        return self._columns("model_files", 3, lambda row: FoundFile(int(row[0]), int(row[1])))
 
     @cached_property
     def digests(self) -> dict[str, str] | None:
@@ -279,6 +289,7 @@ def _unit(block: Mapping[str, str]) -> UnitReading:
         needs_reload=block.get("NeedDaemonReload") != "no",
         drop_ins=tuple(block.get("DropInPaths", "").split()),
         began_ns=began_ns,
+        start=block.get("InvocationID", ""),
     )
 
 
@@ -286,7 +297,7 @@ def _account(row: list[str]) -> Account | None:
     if row[0] == ABSENT:
         return None
     uid, gid, _, shell = row[0].split(":")
-    return Account(uid, gid, shell, row[1] in ("L", "LK"))
+    return Account(uid, gid, shell, row[1] in ("L", "LK"), tuple(row[2].split(",")))
 
 
 def _container(row: list[str]) -> dict[str, Json] | None:

@@ -10,6 +10,7 @@ import shlex
 from collections.abc import Iterable, Sequence
 
 from gpuwright.models import manifest
+from gpuwright.models.reading import OPEN_OR_SHUT
 from gpuwright.plan import HostPlan
 from gpuwright.plan.model import EnvFile, JsonMerge, ManagedFile, Model, Package, Service, SystemUser, Unit
 from gpuwright.stamp import PATH as STAMP
@@ -47,19 +48,20 @@ packages() { command -v dpkg-query >/dev/null || return 1; each "$packages" pack
 
 file() {
     if [ -L "$1" ]; then
-        printf '%s\tlink\t-\t-\n' "$1"
+        printf '%s\tlink\t-\t-\t-\n' "$1"
     elif [ -f "$1" ]; then
         digest=$(sha256sum <"$1") || return 1
-        printf '%s\t%s\t%s\n' "$1" "$(stat --printf='%04a\t%U:%G' "$1")" "${digest%% *}"
+        open=$(find -H "${1%/*}/" -maxdepth 0 \( ! -user 0 -o -perm /022 \)) || return 1
+        printf '%s\t%s\t%s\t%s\n' "$1" "$(stat --printf='%04a\t%U:%G' "$1")" "${digest%% *}" "${open:-root}"
     elif [ -e "$1" ]; then
-        printf '%s\tother\t-\t-\n' "$1"
+        printf '%s\tother\t-\t-\t-\n' "$1"
     else
-        printf '%s\tabsent\t-\t-\n' "$1"
+        printf '%s\tabsent\t-\t-\t-\n' "$1"
     fi
 }
 files() { each "$files" file; }
 
-properties=LoadState,UnitFileState,ActiveState,SubState,NeedDaemonReload,DropInPaths,InactiveExitTimestamp
+properties=LoadState,UnitFileState,ActiveState,SubState,NeedDaemonReload,DropInPaths,InactiveExitTimestamp,InvocationID
 unit() {
     printf '\nUnit=%s\n' "$1"
     systemctl show --timestamp=us --property="$properties" -- "$1"
@@ -77,9 +79,10 @@ manager() { [ -z "$properties_of_manager" ] || systemctl show --property="$prope
 clock() { timedatectl show --property=NTPSynchronized --value; }
 
 account() {
-    line=$(getent passwd "$1") || { printf '%s\tabsent\t-\n' "$1"; return 0; }
+    line=$(getent passwd "$1") || { printf '%s\tabsent\t-\t-\n' "$1"; return 0; }
     locked=$(passwd --status "$1" | cut -d' ' -f2) || return 1
-    printf '%s\t%s\t%s\n' "$1" "$(printf %s "$line" | cut -d: -f3-4,6-7)" "$locked"
+    groups=$(id -Gn "$1" | tr ' ' ,)
+    printf '%s\t%s\t%s\t%s\n' "$1" "$(printf %s "$line" | cut -d: -f3-4,6-7)" "$locked" "${groups:-none}"
 }
 accounts() { each "$accounts" account; }
 
@@ -109,7 +112,8 @@ image() {
 images() { engine && each "$images" image; }
 
 # Never .Config.Env: the key is in it.
-shape='{"Id":{{json .Id}},"Image":{{json .Image}},"State":{{json .State.Status}},"User":{{json .Config.User}},'
+shape='{"Id":{{json .Id}},"Start":{{json (index .Config.Labels "gpuwright.start")}},'
+shape=$shape'"Image":{{json .Image}},"State":{{json .State.Status}},"User":{{json .Config.User}},'
 shape=$shape'"Privileged":{{json .HostConfig.Privileged}},"CapAdd":{{json .HostConfig.CapAdd}},'
 shape=$shape'"CapDrop":{{json .HostConfig.CapDrop}},"SecurityOpt":{{json .HostConfig.SecurityOpt}},'
 shape=$shape'"ReadonlyRootfs":{{json .HostConfig.ReadonlyRootfs}},"Memory":{{json .HostConfig.Memory}},'
@@ -149,8 +153,10 @@ our_units() {
 }
 our_containers() { engine && docker container ls --all --filter name=^/gpuwright- --format '{{.Names}}'; }
 
-model_directory() { [ ! -d "$1" ] || find -H "$1" -type f -printf '%p\t%s\n'; }
+model_directory() { [ ! -d "$1" ] || find -H "$1" -type f -printf '%p\t%s\t%Ts\n'; }
 model_files() { each "$models" model_directory; }
+exposed() { [ ! -d "$1" ] || find -H "$1" \( -type f -o -type d \) OPEN_OR_SHUT; }
+model_exposed() { each "$models" exposed; }
 
 gpu() {
     driver=none
@@ -162,10 +168,10 @@ gpu() {
 gpus() { each "$gpus" gpu; }
 
 for reading in packages files units watches manager clock accounts env_files texts images containers variables \
-    processes listeners owners our_units our_containers model_files gpus; do
+    processes listeners owners our_units our_containers model_files model_exposed gpus; do
     section "$reading" "$reading"
 done
-"""
+""".replace("OPEN_OR_SHUT", OPEN_OR_SHUT)
 
 _DIGESTS = r"""
 digest() {
@@ -188,8 +194,12 @@ curl_() { curl --silent --noproxy '*' --header 'Content-Type: application/json' 
 # A refusal is an answer to us: only a curl that could not be run is a failed reading (its own codes end at 99).
 ran() { "$@"; [ $? -lt 126 ]; }
 code() { ran curl_ --max-time 20 --output /dev/null --write-out '%{http_code}\n' "$@"; }
+# Who does not even refuse is not asked a longer question.
 doors() {
-    code && code --header 'Authorization: Bearer 0000000000000000000000000000000000000000000000000000000000000000'
+    door=$(code) || return 1
+    printf '%s\n' "$door"
+    if [ "$door" = 000 ]; then echo 000; return; fi
+    code --header 'Authorization: Bearer 0000000000000000000000000000000000000000000000000000000000000000'
 }
 # By user id (proc_net_tcp: local address, state 0A, uid): the key is for the service's own process alone.
 listener() {
@@ -197,6 +207,10 @@ listener() {
         '$4 == "0A" && substr($2, length($2) - 4) == port { print $8 }' /proc/net/tcp /proc/net/tcp6 | sort -u
 }
 completion() {
+    if [ "$door" = 000 ]; then
+        printf '\n000 0.0\n'
+        return
+    fi
     found=$(listener)
     if [ -n "$found" ] && [ "$found" != "$(sed -n 's/^GPUWRIGHT_UID=//p' "$env_file")" ]; then
         printf '\nforeign 0.0\n'

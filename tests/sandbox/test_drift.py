@@ -24,6 +24,7 @@ CONF = "/etc/gpuwright/chat.conf"
 ENV = "/etc/gpuwright/chat.env"
 DAEMON = "/etc/docker/daemon.json"
 STAMP = "/etc/gpuwright/applied.json"
+MODEL = "/var/lib/gpuwright/models/smollm2-135m-instruct/SmolLM2-135M-Instruct.Q4_1.gguf"
 UNITS, SERVICES = "Inference | Units", "Inference | Services"
 
 _outputs: list[str] = []
@@ -120,6 +121,24 @@ CHANGES = {
     ),
     "stamp deleted": Change(
         f"mv {STAMP} /root/stamp", f"mv /root/stamp {STAMP}", frozenset({"Stamp"}), '+ "schema": 1,'
+    ),
+    "account given a shell": Change(
+        "usermod --shell /bin/bash _gpuwright",
+        "usermod --shell /usr/sbin/nologin _gpuwright",
+        frozenset({"Inference | Account"}),
+        "_gpuwright: shell /bin/bash -> no login",
+    ),
+    "container paused": Change(
+        "docker pause gpuwright-chat",
+        "docker unpause gpuwright-chat",
+        frozenset({SERVICES}),
+        "stands still -> restarted",
+    ),
+    "model written to at the same size": Change(
+        f"touch -r {MODEL} /root/time && touch {MODEL}",
+        f"touch -r /root/time {MODEL}",
+        frozenset({"Model store | Models", SERVICES}),
+        "was written to after it was verified",
     ),
     "package removed": Change(
         "DEBIAN_FRONTEND=noninteractive dpkg --purge --force-depends curl",

@@ -39,7 +39,7 @@ class Change:
     repair: str = DEPLOY
 
 
-# Two hosts, so two changes at a time. Those with a command of their own are what a normal run does not see.
+# Two hosts, so two changes at a time. Those with a command of their own are what a normal run leaves.
 CHANGES = (
     (
         Change(
@@ -58,18 +58,11 @@ CHANGES = (
         Change("a file touched after the start", "touch /etc/gpuwright/chat.conf", "unit.fresh"),
     ),
     (
-        Change(
-            "a shell for the account",
-            "usermod --shell /bin/sh _gpuwright",
-            "account.no-login",
-            "usermod --lock --shell /usr/sbin/nologin _gpuwright",
-        ),
+        Change("a shell for the account", "usermod --shell /bin/sh _gpuwright", "account.no-login"),
         Change(
             "the model corrupted, its size kept",
             f"printf x | dd of={MODEL} bs=1 seek=90000000 conv=notrunc status=none",
             "model.digests",
-            f"rm -rf {Path(MODEL).parent} /var/lib/gpuwright/models/.blobs/"
-            "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
         ),
     ),
     (
@@ -81,7 +74,6 @@ CHANGES = (
             "--env-file /etc/gpuwright/chat.env --volume /var/lib/gpuwright/models:/var/lib/gpuwright/models:ro "
             "--name gpuwright-chat $image",
             "container.privileged",
-            "systemctl restart gpuwright-chat",
         ),
         Change(
             "another listener on the port",

@@ -305,8 +305,8 @@ def test_nothing_listening_at_the_far_end_is_said_at_once(ssh_host: HostEntry) -
     [
         ({"ssh_port": 1}, "Unable to connect to port 1"),
         ({"ssh_key": "/nowhere/key"}, "No such private key file"),
-        ({"ssh_known_hosts_file": "/dev/null"}, "No host key"),
-        ({"ssh_user": "nobody-here"}, "Authentication"),
+        ({"ssh_known_hosts_file": "/dev/null"}, "its host key is not known"),
+        ({"ssh_user": "nobody-here"}, "SSH does not let user nobody-here in"),
     ],
 )
 def test_an_unreachable_host_is_a_sentence(

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis.vendor.pretty import RepresentationPrinter
 
 from gpuwright import catalog
 from gpuwright.errors import Refusal
@@ -64,6 +65,10 @@ class Case:
         kernels = [kernel.release for kernel in found.kernels if kernel.running]
         there = f"{cards} {packages} {found.drivers}"
         return f"{self.os} {facts.arch} {facts.virtualisation} {kernels} {there} {self.declared}"
+
+    def _repr_pretty_(self, printer: RepresentationPrinter, cycle: bool) -> None:
+        """For hypothesis, which would print every field of the facts."""
+        printer.text(repr(self))
 
     @property
     def os(self) -> str:
@@ -286,7 +291,8 @@ TRAITS: dict[str, tuple[Trait, tuple[str, ...]]] = {
         lambda case: case.with_cards("Tesla P40").saying(nvidia_driver_modules="open"), ("P40", "open"),
     ),
     "a P40 beside a B200": (
-        lambda case: case.with_cards("Tesla P40", "B200"), ("pascal|maxwell|volta", "blackwell|grace", "open kernel modules"),
+        lambda case: case.with_cards("Tesla P40", "B200"),
+        ("pascal|maxwell|volta", "blackwell|grace", "open kernel modules"),
     ),
     "a Kepler": (lambda case: case.with_cards("Tesla K80"), ("K80|470",)),
     "Secure Boot and dkms only": (locked, ("(?i)secure boot",)),
@@ -304,7 +310,10 @@ TRAITS: dict[str, tuple[Trait, tuple[str, ...]]] = {
         lambda case: on("ubuntu 24.04", "L40S", kernel_flavour="backports"), ("backports", "kernel_flavour"),
     ),
     "words against each other": (
-        lambda case: case.saying(interconnect_iommu="passthrough", kernel_arguments=["iommu=off"]), ("iommu=off",),
+        lambda case: case.saying(
+            interconnect_iommu="passthrough", kernel_arguments=["iommu=off", "iommu.passthrough=0"]
+        ),
+        (r"iommu=off is declared|iommu\.passthrough=0 is declared",),
     ),
     "two owners of one GPU": (twice_owned, ("0000:e0:00.0", "display")),
     "a GPU that is not there": (

@@ -134,7 +134,7 @@ def test_a_recording_takes_the_machines_settings_and_the_hosts_connection() -> N
 def test_recorded_facts_are_planned_without_what_talks_to_hosts() -> None:
     program = (
         "import sys; sys.argv = ['gpuwright', 'plan', sys.argv[1], '--json', '--set', 'base_memlock=leave']\n"
-        "from gpuwright.cli import main\n"
+        "from gpuwright.__main__ import main\n"
         "try: main()\n"
         "finally: print([name for name in ('pyinfra', 'paramiko', 'openai') if name in sys.modules], file=sys.stderr)"
     )

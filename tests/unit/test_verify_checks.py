@@ -54,7 +54,7 @@ PLAN = plan_of()
 def recorded() -> dict[str, str]:
     """The recording, with what each release of ours may change brought to today's plan: names, texts, the stamp."""
     files = [
-        f"{file.path}\t{file.mode}\troot:root\t{sha256(render(file).encode()).hexdigest()}"
+        f"{file.path}\t{file.mode}\troot:root\t{sha256(render(file).encode()).hexdigest()}\troot"
         for file in planned(PLAN, ManagedFile)
     ]
     dropped = (*PLAN.base.dropped_files, *PLAN.container_engine.dropped_files)
@@ -66,7 +66,7 @@ def recorded() -> dict[str, str]:
     rows.insert(at + 1, f'{STAMP}\t= "plan": "{PLAN.digest}",')
     return {
         **SECTIONS,
-        "files": "\n".join([*files, *(f"{path}\tabsent\t-\t-" for path in dropped)]),
+        "files": "\n".join([*files, *(f"{path}\tabsent\t-\t-\t-" for path in dropped)]),
         "packages": "\n".join(packages),
         "watches": "\n".join(watches),
         "variables": "\n".join(variables),
@@ -95,12 +95,15 @@ BAD = [
     ("packages", "curl\tii", "curl\tun", "packages.installed"),
     ("files", "0755\troot:root", "0777\troot:root", "files.as-rendered"),
     ("files", "0755\troot:root", "0755\tops:ops", "files.as-rendered"),
+    ("files", "\troot\n", "\topen\n", "files.as-rendered"),
     ("files", "ready\t0755\troot:root", "ready\tlink\t-", "files.as-rendered"),
     ("files", "ready\t0755\troot:root", "ready\tabsent\t-", "files.as-rendered"),
     ("files", "proxy.env\tabsent", "proxy.env\t0644", "files.dropped"),
     ("manager", "infinity", "8388608", "manager.limits"),
     ("accounts", "/usr/sbin/nologin", "/bin/bash", "account.no-login"),
-    ("accounts", "\tL", "\tNP", "account.no-login"),
+    ("accounts", "\tL\t", "\tNP\t", "account.no-login"),
+    ("accounts", "\t_gpuwright\n", "\t_gpuwright,docker\n", "account.no-login"),
+    ("accounts", "\t_gpuwright\n", "\tnone\n", "account.no-login"),
     ("env_files", "0600", "0644", "keys.private"),
     ("env_files", "root:root\t1", "root:root\t0", "keys.private"),
     ("env_files", "right\tright", "wrong\tright", "keys.private"),
@@ -116,6 +119,9 @@ BAD = [
     ("texts", PLAN.digest, "0" * 64, "stamp.plan"),
     ("texts", '"port": 8080', '"port": 8081', "stamp.services"),
     ("containers", '"State":"running"', '"State":"exited"', "container.running"),
+    ("containers", '"Start":"', '"Start":"0', "container.own"),
+    ("containers", '"Start":"', '"Start":null,"S":"', "container.own"),
+    ("units", "InvocationID=", "InvocationID=0", "container.own"),
     ("containers", '"Image":"sha256:', '"Image":"sha256:0', "container.image"),
     ("images", IMAGE + "\tsha256:", IMAGE + "\tsha256:0", "container.image"),
     ("containers", '"Privileged":false', '"Privileged":true', "container.privileged"),
@@ -154,6 +160,8 @@ BAD = [
     ("completion:chat", '"model":"smollm2-135m-instruct"', '"model":"other"', "service.model-served"),
     ("texts", '"version": "0.1.2"', '"version": "0.1.1"', "model.source"),
     ("model_files", "\t98362432", "\t98362431", "model.sizes"),
+    ("model_files", "\t98362432\t", "\t98362432\t1", "model.untouched"),
+    ("model_exposed", "", "/var/lib/gpuwright/models/smollm2-135m-instruct\n", "model.untouched"),
     ("digests", "sha256:b179c9", "sha256:000000", "model.digests"),
 ]
 
@@ -162,7 +170,7 @@ BAD = [
 def test_a_bad_reading_fails_its_check(section: str, old: str, new: str, check: str) -> None:
     sections = recorded()
     assert old in sections[section]
-    sections[section] = sections[section].replace(old, new)
+    sections[section] = sections[section].replace(old, new, 1 if not old else -1)
     verdicts = judged(sections)[check]
     wrong = [verdict for verdict in verdicts if verdict.status == "fail"]
     assert wrong, verdicts
@@ -170,10 +178,11 @@ def test_a_bad_reading_fails_its_check(section: str, old: str, new: str, check: 
 
 
 ABSENT = [
-    ("accounts", "_gpuwright\tabsent\t-", {"account.no-login"}),
+    ("accounts", "_gpuwright\tabsent\t-\t-", {"account.no-login"}),
     ("env_files", "/etc/gpuwright/chat.env\tabsent\t-\t-\t-\t-", {"keys.private"}),
     ("texts", "\n".join(f"{path}\tabsent" for path in Readings(FACTS, SECTIONS).texts or ()), {
         "stamp.plan", "stamp.services", "engine.daemon-json", "model.source", "model.sizes", "model.digests",
+        "model.untouched",
     }),
     ("images", f"{IMAGE}\tabsent", {"container.image"}),
     ("containers", "gpuwright-chat\tabsent", {name for name in CHECKS if name.startswith("container.")} - {

@@ -1,0 +1,1 @@
+"""Our own claims, measured: one command each."""
