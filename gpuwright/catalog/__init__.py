@@ -14,7 +14,7 @@ from gpuwright.catalog.gpus import GpuCatalog, GpuRow
 from gpuwright.catalog.kernels import KernelCatalog
 from gpuwright.catalog.nvidia import NvidiaCatalog
 from gpuwright.catalog.row import Row
-from gpuwright.catalog.runtimes import DockerRow, RuntimeRow
+from gpuwright.catalog.runtimes import DockerFeatureRow, DockerRow, RuntimeRow
 
 
 class OsRow(Row):
@@ -84,6 +84,7 @@ class Catalog:
     nvidia: NvidiaCatalog
     amd: AmdCatalog
     runtimes: tuple[RuntimeRow, ...]
+    docker_features: tuple[DockerFeatureRow, ...]
     dockers: tuple[DockerRow, ...]
 
     def packages_for(self, purpose: str, os_id: str, os_version: str) -> PackageRow:
@@ -116,6 +117,9 @@ def load() -> Catalog:
         nvidia=NvidiaCatalog.read(_read("nvidia")),
         amd=AmdCatalog.read(_read("amd")),
         runtimes=tuple(RuntimeRow.model_validate(row) for row in _read("runtimes")["runtime"]),
+        docker_features=tuple(
+            DockerFeatureRow.model_validate(row) for row in _read("runtimes")["docker_feature"]
+        ),
         dockers=tuple(DockerRow.model_validate(row) for row in _read("runtimes")["docker"]),
     )
 

@@ -9,6 +9,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from gpuwright.catalog.pins import PinRow
 from gpuwright.catalog.row import Row
 
 
@@ -127,6 +128,7 @@ class AmdCatalog:
     support: tuple[SupportRow, ...]
     rocm: tuple[RocmRow, ...]
     keys: tuple[KeyRow, ...]
+    pins: tuple[PinRow, ...]
     workarounds: tuple[WorkaroundRow, ...]
     firmware: tuple[FirmwareRow, ...]
     bad_firmware: tuple[BadFirmwareRow, ...]
@@ -141,6 +143,7 @@ class AmdCatalog:
             support=tuple(SupportRow.model_validate(row) for row in data["support"]),
             rocm=tuple(RocmRow.model_validate(row) for row in data["rocm"]),
             keys=tuple(KeyRow.model_validate(row) for row in data["key"]),
+            pins=tuple(PinRow.model_validate(row) for row in data["pin"]),
             workarounds=tuple(WorkaroundRow.model_validate(row) for row in data["workaround"]),
             firmware=tuple(FirmwareRow.model_validate(row) for row in data["firmware"]),
             bad_firmware=tuple(BadFirmwareRow.model_validate(row) for row in data["bad_firmware"]),

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
+from gpuwright.catalog.pins import PinRow
 from gpuwright.catalog.row import Row
 
 Modules = Literal["open", "proprietary"]
@@ -170,8 +171,9 @@ class FabricRow(Row):
 
 
 class NvLink5Row(Row):
-    """What boards of NVLink 5 need beside fabric manager."""
+    """What boards of NVLink 5 need beside fabric manager, and the source that alone has it."""
 
+    source_of: Source
     packages: tuple[str, ...]
     modules: tuple[str, ...]
 
@@ -221,6 +223,7 @@ class NvidiaCatalog:
     build_rules: tuple[BuildRule, ...]
     packages: tuple[PackageSet, ...]
     repositories: tuple[CudaRepository, ...]
+    pins: tuple[PinRow, ...]
     origins: tuple[OriginRow, ...]
     driver_packages: tuple[DriverPackageRow, ...]
     unsupported: tuple[UnsupportedRow, ...]
@@ -243,6 +246,7 @@ class NvidiaCatalog:
             tuple(BuildRule.model_validate(row) for row in data["build_rule"]),
             tuple(PackageSet.model_validate(row) for row in data["packages"]),
             tuple(CudaRepository.model_validate(row) for row in data["repository"]),
+            tuple(PinRow.model_validate(row) for row in data["pin"]),
             tuple(OriginRow.model_validate(row) for row in data["origin"]),
             tuple(DriverPackageRow.model_validate(row) for row in data["driver_package"]),
             tuple(UnsupportedRow.model_validate(row) for row in data["unsupported"]),

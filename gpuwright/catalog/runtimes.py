@@ -44,6 +44,14 @@ class RuntimeRow(Row):
         return self.minimum.get(os_id, self.minimum.get("", ""))
 
 
+class DockerFeatureRow(Row):
+    """A feature of daemon.json that a method needs in Docker before `default`, which has it on without being asked."""
+
+    method: Literal["cdi", "device-nodes"]
+    feature: str
+    default: str
+
+
 class DockerRow(Row):
     """The Docker of a release's own archive; `os` is "debian 12"."""
 

@@ -18,6 +18,7 @@ SCHEMA = 1
 # Every other argument is about how a command runs, not about what it answers.
 _USERS = ("_sudo_user", "_su_user", "_doas_user", "_dzdo_user")
 _ROOT = ("_sudo", "_doas", "_dzdo")
+ELEVATIONS = (*_ROOT, *_USERS)
 
 
 @dataclass(frozen=True)

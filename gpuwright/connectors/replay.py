@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from io import IOBase
+from pathlib import Path
 from typing import NoReturn
 
 from pyinfra.api.command import StringCommand
@@ -18,6 +19,7 @@ from typing_extensions import override
 
 from gpuwright.connectors.recording import Answer, Recording, question
 from gpuwright.errors import GpuwrightError
+from gpuwright.planning.targets import settings_beside
 
 SHOWN = 120  # characters of a command's beginning and end in an error; scripts of operations are longer
 
@@ -46,7 +48,7 @@ class ReplayConnector(BaseConnector):
     def make_names_data(name: str | None) -> Iterator[tuple[str, dict[str, object], list[str]]]:
         if not name:
             raise InventoryError("@replay needs a recording: @replay/PATH")
-        yield f"@replay/{name}", {"replay_recording": name}, ["@replay"]
+        yield f"@replay/{name}", {"replay_recording": name, **_recorded_with(Path(name))}, ["@replay"]
 
     @override
     def connect(self) -> None:
@@ -83,6 +85,16 @@ class ReplayConnector(BaseConnector):
         self, remote_filename: str, filename_or_io: str | IOBase, *_: object, **__: object
     ) -> NoReturn:
         raise NotRecorded(f"a recorded host gives no files ({remote_filename})")
+
+
+def _recorded_with(path: Path) -> dict[str, object]:
+    """The settings that a recording was made with, by root; nothing for a name that is no path."""
+    if not path.is_file():
+        return {}
+    try:
+        return {"_sudo": True, **settings_beside(path)}
+    except GpuwrightError as error:
+        raise InventoryError(str(error)) from error
 
 
 def output_of(answer: Answer) -> CommandOutput:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 
 from pyinfra.api.command import StringCommand
 from pyinfra.api.host import Host
@@ -11,6 +12,7 @@ from pyinfra.connectors.util import CommandOutput
 from gpuwright.connectors.recording import Answer, Question, Recording, question
 from gpuwright.connectors.replay import output_of
 from gpuwright.drift.mask import MASK, mask_text
+from gpuwright.errors import GpuwrightError
 from gpuwright.facts import HostFacts, parse
 from gpuwright.facts.redact import redacted
 
@@ -18,11 +20,12 @@ from gpuwright.facts.redact import redacted
 class Tape:
     """Answers in the order in which they were asked for; `facts` stand in for the host's own where given.
 
-    `secrets` appear in nothing that is kept, nor do serial numbers.
+    `secrets` appear in nothing that is kept, nor do serial numbers. `login` is who asks without sudo.
     """
 
-    def __init__(self, facts: HostFacts | None, secrets: Iterable[str]) -> None:
+    def __init__(self, facts: HostFacts | None, secrets: Iterable[str], login: str = "") -> None:
         self._facts = facts
+        self._login = login
         self._secrets = tuple(secrets)
         self._answers: dict[Question, Answer] = {}
 
@@ -51,8 +54,10 @@ class Tape:
                 ok, output = run(command, print_output, print_input, **arguments)
             finally:
                 asking = False
-            if asked.is_probe and ok:
-                self._facts = redacted(parse("\n".join(output.stdout_lines)))
+            if asked.is_probe:
+                # What is no facts says why there are none (no root, no sudo): whoever asked understands it.
+                with suppress(GpuwrightError):
+                    self._facts = redacted(parse("\n".join(output.stdout_lines)))
             else:
                 self._keep(asked, Answer(ok, tuple(output.stdout_lines), tuple(output.stderr_lines)))
             return ok, output
@@ -64,7 +69,7 @@ class Tape:
         for secret in self._secrets:
             command = command.replace(secret, MASK)
         kept = Answer(answer.ok, self._clean(answer.stdout), self._clean(answer.stderr))
-        self._answers.setdefault(Question(asked.user, command), kept)
+        self._answers.setdefault(Question(asked.user or self._login, command), kept)
 
     def _clean(self, lines: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(mask_text("\n".join(lines), self._secrets).splitlines())

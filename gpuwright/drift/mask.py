@@ -8,7 +8,9 @@ from collections.abc import Iterable, Mapping
 from gpuwright.drift.model import FileDiff, HostDrift, OperationDrift
 
 MASK = "***"
-_SECRET_NAME = r"(?:api[_-]?key|passw(?:or)?d|passphrase|secret|token|credential|\"auth\")"
+# How many tokens a model may write is no secret.
+_TOKEN = r"(?<!max_)(?<!completion_)(?<!prompt_)(?<!total_)token"
+_SECRET_NAME = rf"(?:api[_-]?key|passw(?:or)?d|passphrase|secret|{_TOKEN}|credential|\"auth\")"
 # `NAME_API_KEY=value`, `"token": "value"`, `password: value`
 _ASSIGNED = re.compile(
     rf"(?i)([\w.-]*{_SECRET_NAME}[\w.-]*[\"']?[ \t]*[=:][ \t]*)(\"[^\"]*\"|'[^']*'|[^\s,}}]+)"

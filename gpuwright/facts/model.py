@@ -10,10 +10,11 @@ None, or "unknown", always means that nobody could read it, never that it is abs
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict, dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from gpuwright.errors import GpuwrightError
 
@@ -27,7 +28,9 @@ CONTAINERS = frozenset(
     {"docker", "podman", "lxc", "lxc-libvirt", "systemd-nspawn", "openvz", "rkt", "wsl", "proot"}
 )
 
-_FORBID: ConfigDict = {"extra": "forbid"}
+_FORBID: ConfigDict = {"extra": "forbid", "allow_inf_nan": False}
+# What a kernel counts; a facts file may come from anywhere.
+Count = Annotated[int, Field(ge=0, lt=2**63)]
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,7 @@ class PciDevice:
     subsystem_device: str = ""
     parents: tuple[str, ...] = ()
     numa: int | None = None
-    bars: tuple[int, ...] = ()
+    bars: tuple[Count, ...] = ()
     link_speed_max: float | None = None
     link_width_max: int | None = None
     boot_display: bool = False
@@ -65,7 +68,7 @@ class Disk:
     __pydantic_config__: ClassVar[ConfigDict] = _FORBID
 
     name: str
-    bytes: int
+    bytes: Count
     rotational: bool
 
 
@@ -206,8 +209,8 @@ class Readings:
     cmdline: str = ""
     links: tuple[LinkNow, ...] = ()
     iommu_groups: int | None = None
-    shm_bytes: int | None = None
-    boot_free_bytes: int | None = None
+    shm_bytes: Count | None = None
+    boot_free_bytes: Count | None = None
     dkms: tuple[str, ...] = ()
     apt_sources: tuple[str, ...] = ()
     pins: tuple[str, ...] = ()
@@ -235,8 +238,8 @@ class HostFacts:
     os_codename: str
     os_name: str
     arch: str
-    memory_bytes: int
-    cpus: int
+    memory_bytes: Count
+    cpus: Count
     cpu_vendor: str
     cpu_family: int | None
     machine: Machine
@@ -278,6 +281,9 @@ class HostFacts:
         try:
             facts = _ADAPTER.validate_json(text)
         except ValidationError as error:
+            # Another schema has other fields: their names would say nothing to anybody.
+            if _schema(text) != SCHEMA:
+                raise unreadable(f"schema {_schema(text)}", f"schema {SCHEMA}") from error
             first = error.errors(include_url=False)[0]
             where = ".".join(str(part) for part in first["loc"]) or "the file"
             raise unreadable(f"{where}: {first['msg']}", "a complete facts file") from error
@@ -287,6 +293,16 @@ class HostFacts:
 
 
 _ADAPTER: TypeAdapter[HostFacts] = TypeAdapter(HostFacts)
+
+
+def _schema(text: str | bytes) -> int:
+    """The schema that a JSON text says it has; ours where it says nothing of the kind."""
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError):
+        return SCHEMA
+    schema = content.get("schema") if isinstance(content, dict) else None
+    return schema if isinstance(schema, int) else SCHEMA
 
 
 def unreadable(observed: str, required: str) -> GpuwrightError:

@@ -52,7 +52,7 @@ def plan_host(facts: HostFacts, settings: HostSettings, catalog: Catalog) -> Hos
     interconnect = plan_interconnect(facts, settings, catalog, gpus, drivers, kernel, notes)
     plan = HostPlan(
         base=plan_base(facts, settings, catalog, notes),
-        container_engine=plan_container_engine(facts, settings, catalog, notes),
+        container_engine=plan_container_engine(facts, settings, catalog, runtimes, notes),
         model_store=models,
         inference=plan_inference(facts, settings, catalog, models, notes),
         gpus=gpus,

@@ -9,6 +9,7 @@ from gpuwright.plan.amd_kernel import version_of
 from gpuwright.plan.gpu_model import DriverPlan, Gpu, KernelPlan
 from gpuwright.plan.model import AptRepository
 from gpuwright.plan.notes import Notes
+from gpuwright.plan.pins import pins_for
 from gpuwright.plan.rocm import plan_rocm, repository
 from gpuwright.settings import HostSettings
 
@@ -37,11 +38,12 @@ def plan_amd(
     if choice is None or len(notes.refusals) > before:
         return None
     notes.why(path, choice.why.reason, choice.why.source)
-    repositories, packages = _driver_packages(facts, catalog, choice)
+    own, packages = _driver_packages(facts, catalog, choice)
+    repositories = own + rocm.repositories
     if choice.row:
         room = f"amdgpu-dkms, whose initramfs wants {choice.row.boot_free_mib} MiB free in /boot"
         notes.why(f"{path}.packages", room, choice.row.source)
-    for index in range(len(repositories), len(repositories) + len(rocm.repositories)):
+    for index in range(len(own), len(repositories)):
         notes.why(f"{path}.repositories.{index}", rocm.why.reason, rocm.why.source)
     for index in range(len(packages), len(packages) + len(rocm.packages)):
         notes.why(f"{path}.packages.{index}", rocm.why.reason, rocm.why.source)
@@ -52,7 +54,8 @@ def plan_amd(
         branch=choice.branch,
         modules="in-tree" if choice.delivery == "in-tree" else "open",
         delivery=choice.delivery,
-        repositories=repositories + rocm.repositories,
+        repositories=repositories,
+        pins=pins_for(repositories, catalog.amd.pins, f"{path}.pins", notes),
         packages=packages + rocm.packages,
         module=MODULE,
         options=_options(facts, catalog, ours, kernel, choice, path, notes),

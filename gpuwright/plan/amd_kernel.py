@@ -8,6 +8,7 @@ from gpuwright.catalog import Catalog
 from gpuwright.catalog.amd import series
 from gpuwright.facts import HostFacts
 from gpuwright.plan.gpu_model import KernelPlan
+from gpuwright.plan.kernel_choice import built_version
 
 
 @dataclass(frozen=True)
@@ -28,8 +29,8 @@ def version_of(facts: HostFacts, catalog: Catalog, kernel: KernelPlan) -> Kernel
         release = next((found.release for found in facts.found.kernels if found.running), "")
         return KernelVersion(release) if release else None
     if kernel.flavour == "built":
-        build = next((r for r in catalog.kernels.builds if (r.os, r.suite) == (os, kernel.suite)), None)
-        return KernelVersion(build.series) if build else None
+        built = built_version(catalog, os, kernel)
+        return KernelVersion(built) if built else None
     for row in catalog.kernels.offered(os):
         if (row.flavour, row.suite) == (kernel.flavour, kernel.suite):
             return KernelVersion(row.version)

@@ -6,6 +6,7 @@ import json
 
 from gpuwright.catalog import Catalog
 from gpuwright.facts import HostFacts
+from gpuwright.plan.gpu_model import RuntimePlan
 from gpuwright.plan.model import AptRepository, EnginePlan, Json, JsonMerge, Package, RegistryCredential, Unit
 from gpuwright.plan.network import REGISTRY_LOGINS
 from gpuwright.plan.notes import Notes
@@ -21,9 +22,13 @@ DEBIAN_ARCHITECTURE = {"x86_64": "amd64", "aarch64": "arm64"}
 
 
 def plan_container_engine(
-    facts: HostFacts, settings: HostSettings, catalog: Catalog, notes: Notes
+    facts: HostFacts,
+    settings: HostSettings,
+    catalog: Catalog,
+    runtimes: tuple[RuntimePlan, ...],
+    notes: Notes,
 ) -> EnginePlan:
-    """An engine that is enabled and running; an engine that is there already is kept."""
+    """An engine that is enabled and running, and knows how `runtimes` bring GPUs; one that is there is kept."""
     ours = settings.container_engine
     row = catalog.packages_for(f"docker-{ours.container_engine_source}", facts.os_id, facts.os_version)
     notes.why("container_engine", f"container_engine_source is {ours.container_engine_source}", row.source)
@@ -40,6 +45,10 @@ def plan_container_engine(
         "as declared; a new file also gets a log driver that does not fill the disk",
         "https://docs.docker.com/engine/logging/drivers/local/",
     )
+    features = _features(catalog, runtimes, notes)
+    declared = keys.get("features", {})
+    if features and isinstance(declared, dict):
+        keys["features"] = features | declared
     unit = Unit("docker.service", watches=(DAEMON_JSON, DROP_INS))
     notes.why("container_engine.guarded", "container_engine_restart", "roles/container_engine/README.md")
     return EnginePlan(
@@ -56,6 +65,21 @@ def plan_container_engine(
         ),
         units=(unit,),
     )
+
+
+def _features(catalog: Catalog, runtimes: tuple[RuntimePlan, ...], notes: Notes) -> dict[str, Json]:
+    """What dockerd must be told for GPUs, whatever its version: an engine that is kept may be older than the newest."""
+    features: dict[str, Json] = {}
+    for row in catalog.docker_features:
+        vendors = [runtime.vendor for runtime in runtimes if runtime.method == row.method]
+        if vendors:
+            features[row.feature] = True
+            reason = (
+                f"containers get {' and '.join(vendors)} GPUs by {row.method.upper()}, which Docker before "
+                f"{row.default} has only when told so; what is declared wins"
+            )
+            notes.why("container_engine.daemon_json.0.values", reason, row.source)
+    return features
 
 
 def _docker_com(facts: HostFacts, catalog: Catalog, notes: Notes) -> tuple[AptRepository, ...]:

@@ -39,11 +39,12 @@ def plan_fabric(
     row = next(
         (row for row in rows if row.source_of == driver.source and os in row.os and row.has(branch)), None
     )
-    if row is None:
+    nvlink5 = catalog.nvidia.nvlink5[0]
+    if row is None or (switches == "board" and nvlink5.source_of != driver.source):
+        lacking = f"fabric manager of branch {branch}" if row is None else nvlink5.packages[0]
         notes.refuse(
             "fabric manager",
-            f"the host has NVSwitches, and {WHOSE[driver.source]} packages for {os} have no fabric manager of branch "
-            f"{branch}",
+            f"the host has NVSwitches, and {WHOSE[driver.source]} packages for {os} have no {lacking}",
             "fabric manager at the driver's very version; without it CUDA answers error 802",
             'Set nvidia_driver_source = "nvidia" or "auto" and nvidia_driver_existing = "replace".',
         )
@@ -52,7 +53,6 @@ def plan_fabric(
     packages = tuple(name.format(branch=branch) for name in row.packages)
     modules: tuple[str, ...] = ()
     if switches == "board":
-        nvlink5 = catalog.nvidia.nvlink5[0]
         packages, modules = packages + nvlink5.packages, nvlink5.modules
         notes.why("fabric.modules", "NVLink 5: the switches are reached over InfiniBand", nvlink5.source)
     return FabricPlan(packages, modules, row.units)

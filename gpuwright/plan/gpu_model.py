@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from gpuwright.plan.model import AptRepository
+from gpuwright.plan.model import AptPin, AptRepository
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class DriverPlan:
     `source` is distribution, nvidia, amd, kernel (in-tree) or unmanaged (another hand's, kept). `branch` is 580 or
     31.50, "" where the kernel brings it. `modules` is open, proprietary or in-tree; `delivery` dkms, prebuilt,
     in-tree or unmanaged. `module` is the name modprobe knows it by, which `options` use. `load` and `blacklist` are
-    modules at boot. No two sources are ever mixed in one plan.
+    modules at boot. No two sources are ever mixed in one plan; `pins` keep apt from it where names are the same.
     """
 
     vendor: str
@@ -59,6 +59,7 @@ class DriverPlan:
     modules: str
     delivery: str
     repositories: tuple[AptRepository, ...]
+    pins: tuple[AptPin, ...]
     packages: tuple[str, ...]
     module: str
     options: tuple[str, ...]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gpuwright.facts import AMD, HostFacts
+from gpuwright.facts import AMD, NVIDIA, HostFacts
 from gpuwright.plan.model import Reason
 from gpuwright.plan.peers import Card
 from gpuwright.settings import HostSettings
@@ -29,7 +29,9 @@ def iommu_mode(
             "devices may belong to guests: isolation stays as it is", "VFIO in the kernel's docs"
         )
     if not amd:
-        return "leave", Reason("NVIDIA's driver maps peers through the IOMMU by itself", NV_REG)
+        if any(card.row.vendor == NVIDIA for card in compute):
+            return "leave", Reason("NVIDIA's driver maps peers through the IOMMU by itself", NV_REG)
+        return "leave", Reason("no discrete GPU for computing asks for a mode", AMD_IOMMU)
     if amd_p2p and any(card.row.kind != "datacenter" for card in amd):
         return "remapping", Reason("the default mode, for Radeon cards that use P2P over PCIe", AMD_IOMMU)
     return "passthrough", Reason("iommu=pt for Instinct, and for Radeon without P2P over PCIe", AMD_IOMMU)
@@ -37,12 +39,15 @@ def iommu_mode(
 
 def iommu_arguments(facts: HostFacts, mode: str, default_on: bool) -> tuple[tuple[str, Reason], ...]:
     """Words for the kernel's command line; `default_on`: the kernel starts Intel's IOMMU without being asked."""
+    words: tuple[tuple[str, Reason], ...] = ()
     if mode == "passthrough":
         word = "iommu=pt" if facts.arch == "x86_64" else "iommu.passthrough=1"
-        return ((word, Reason("the IOMMU's mode is passthrough", PARAMETERS)),)
-    if mode == "remapping" and facts.cpu_vendor == "GenuineIntel" and not default_on:
-        return (("intel_iommu=on", Reason("this kernel leaves Intel's IOMMU off", "INTEL_IOMMU_DEFAULT_ON")),)
-    return ()
+        words = ((word, Reason("the IOMMU's mode is passthrough", PARAMETERS)),)
+    if mode != "leave" and facts.cpu_vendor == "GenuineIntel" and not default_on:
+        words += (
+            ("intel_iommu=on", Reason("this kernel leaves Intel's IOMMU off", "INTEL_IOMMU_DEFAULT_ON")),
+        )
+    return words
 
 
 def guarded(facts: HostFacts, settings: HostSettings) -> bool:

@@ -156,6 +156,20 @@ def build_for(facts: HostFacts, catalog: Catalog, need: Need) -> BuildRow | None
     return next((row for row in rows if all(at_least(row.series, floor) for _, floor in need.floors)), None)
 
 
+def built_version(catalog: Catalog, os: str, plan: KernelPlan) -> str:
+    """The version of a kernel that is built: that of the release's own kernel from the same source; "" if unknown."""
+    row = next(
+        (r for r in catalog.kernels.builds if (r.os, r.suite, r.packages) == (os, plan.suite, plan.packages)),
+        None,
+    )
+    if row is None:
+        return ""
+    of_source = (
+        k.version for k in catalog.kernels.offered(os) if (k.suite, k.series) == (row.suite, row.series)
+    )
+    return next(of_source, row.series)
+
+
 def _of_its_own(row: KernelRow | None, facts: HostFacts, catalog: Catalog, need: Need) -> Need:
     """What a kernel has to bring itself, where AMD's own driver may serve the cards on it; None: a foreign kernel."""
     now = running(facts)

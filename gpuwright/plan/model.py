@@ -57,6 +57,19 @@ class AptRepository:
 
 
 @dataclass(frozen=True)
+class AptPin:
+    """A stanza of apt_preferences(5), in a file of this name below /etc/apt/preferences.d.
+
+    `name` has no dot: apt reads only files without an extension, or with .pref. `packages` are names or patterns.
+    """
+
+    name: str
+    packages: str
+    pin: str
+    priority: int
+
+
+@dataclass(frozen=True)
 class JsonMerge:
     """Keys to be merged into a JSON file that others may edit too; both are JSON text.
 

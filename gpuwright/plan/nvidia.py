@@ -35,7 +35,7 @@ def plan_nvidia(
     cards = tuple(gpu for gpu in gpus if gpu.vendor == "nvidia" and gpu.use == "compute")
     if not cards:
         return None
-    site = site_of(facts, catalog, kernel)
+    site = site_of(facts, catalog, gpus, kernel)
     there = found_driver(facts, catalog, site)
     window = allowed(cards, settings.nvidia_driver, catalog, notes)
     if isinstance(there, Refusal):

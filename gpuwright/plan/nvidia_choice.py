@@ -9,8 +9,9 @@ from gpuwright.catalog import Catalog
 from gpuwright.catalog.nvidia import BranchRow, PackageSet, Source
 from gpuwright.errors import Refusal
 from gpuwright.facts import HostFacts
-from gpuwright.plan.gpu_model import KernelPlan
-from gpuwright.plan.kernel_choice import DEB_ARCH, running
+from gpuwright.plan.fabric import WHOSE, nvswitches
+from gpuwright.plan.gpu_model import Gpu, KernelPlan
+from gpuwright.plan.kernel_choice import DEB_ARCH, built_version, running
 from gpuwright.plan.nvidia_window import Window, named
 
 # The distribution's come first: they follow its kernels and its security updates, and Ubuntu's are signed.
@@ -23,7 +24,7 @@ OTHERWISE = 'Set nvidia_driver_source, nvidia_driver_branch and nvidia_driver_mo
 class Site:
     """What a driver meets on a host: `kernel` is the suffix of the kernel's metapackage, `kernel_version` 6.12.117.
 
-    Both are "" where nobody knows the kernel.
+    Both are "" where nobody knows the kernel. `nvlink5`: a board whose switches need a manager of their own.
     """
 
     os: str
@@ -31,6 +32,7 @@ class Site:
     kernel: str
     kernel_version: str
     secure_boot: bool
+    nvlink5: bool
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,7 @@ class Candidate:
         return self.row.names(self.branch.branch, site.kernel)
 
 
-def site_of(facts: HostFacts, catalog: Catalog, kernel: KernelPlan) -> Site:
+def site_of(facts: HostFacts, catalog: Catalog, gpus: tuple[Gpu, ...], kernel: KernelPlan) -> Site:
     """The host with the kernel that is planned for it."""
     os = f"{facts.os_id} {facts.os_version}"
     arch = DEB_ARCH.get(facts.arch, facts.arch)
@@ -58,7 +60,16 @@ def site_of(facts: HostFacts, catalog: Catalog, kernel: KernelPlan) -> Site:
         row = next(same, None)
     image = row.packages(arch)[0] if row else ""
     version = row.version if row else now.release if now and kernel.flavour == "keep" else ""
-    return Site(os, facts.arch, image.removeprefix(IMAGE), version, facts.boot.secure_boot == "enabled")
+    if kernel.flavour == "built":
+        version = built_version(catalog, os, kernel)
+    return Site(
+        os,
+        facts.arch,
+        image.removeprefix(IMAGE),
+        version,
+        secure_boot=facts.boot.secure_boot == "enabled",
+        nvlink5=nvswitches(facts, catalog, gpus) == "board",
+    )
 
 
 def choose(
@@ -114,6 +125,14 @@ def _obstacles(candidate: Candidate, site: Site, catalog: Catalog) -> Iterator[R
             f"NVIDIA has no repository for {site.os} on {site.arch}",
             "a release and an architecture that the catalogue has a repository for",
             "Use a release that NVIDIA serves on this architecture.",
+        )
+    nvlink5 = catalog.nvidia.nvlink5[0]
+    if site.nvlink5 and row.source_of != nvlink5.source_of:
+        yield Refusal(
+            "fabric manager",
+            f"the board is of NVLink 5, and {WHOSE[row.source_of]} packages have no {nvlink5.packages[0]}",
+            "the manager of its switches; without it CUDA answers error 802",
+            f'Set nvidia_driver_source = "{nvlink5.source_of}" or "auto".',
         )
     if row.conflict:
         yield Refusal("nvidia driver", row.conflict, "packages that apt can install together", OTHERWISE)

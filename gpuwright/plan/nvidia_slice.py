@@ -13,6 +13,7 @@ from gpuwright.plan.model import AptRepository
 from gpuwright.plan.notes import Notes
 from gpuwright.plan.nvidia_choice import Candidate, Site, listed, offered
 from gpuwright.plan.nvidia_window import Window
+from gpuwright.plan.pins import pins_for
 from gpuwright.settings import HostSettings
 
 VENDOR = "nvidia"
@@ -57,7 +58,7 @@ class SliceMaker:
         branch = str(there.branch)
         if there.row is None:
             return DriverPlan(
-                VENDOR, "unmanaged", branch, there.modules, "unmanaged", (), (), VENDOR, (), (), (), ()
+                VENDOR, "unmanaged", branch, there.modules, "unmanaged", (), (), (), VENDOR, (), (), (), ()
             )
         delivery = there.row.delivery
         names = there.row.names(there.branch, there.kernel)
@@ -87,13 +88,15 @@ class SliceMaker:
         self._why(
             "units", "power_persistence: without it the driver initialises anew for each client", boot.source
         )
+        repositories = self._repositories(row)
         return DriverPlan(
             vendor=VENDOR,
             source=row.source_of,
             branch=str(branch),
             modules=modules,
             delivery=delivery,
-            repositories=self._repositories(row),
+            repositories=repositories,
+            pins=pins_for(repositories, self.catalog.nvidia.pins, f"{self.path}.pins", self.notes),
             packages=packages,
             module=row.module,
             options=self._options(branch, modules),

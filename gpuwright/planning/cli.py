@@ -7,8 +7,6 @@ from typing import Annotated
 
 import typer
 
-from gpuwright.overrides import parse_data
-
 TARGET_HELP = (
     "A facts file, a machine's directory (facts.json, machine.toml), an inventory file, or a host's name."
 )
@@ -25,6 +23,10 @@ Settings = Annotated[
     typer.Option("--set", metavar="KEY=VALUE", help="A setting, JSON or text, over the target's own."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+
+
+# What `record` writes only where it is not there yet, without and with --after.
+_MACHINE_FILES = (("facts.json", "machine.toml"), ("facts_after.json", "machine.toml"))
 
 
 def register(app: typer.Typer) -> None:
@@ -59,7 +61,7 @@ def plan(
 
     overrides = _overrides(settings)
     if diff:
-        raise typer.Exit(command.show_difference(target, inventory, overrides, as_json))
+        raise typer.Exit(command.show_difference(target, inventory, tuple(limit or ()), overrides, as_json))
     raise typer.Exit(command.show_plans(target, inventory, tuple(limit or ()), overrides, as_json))
 
 
@@ -90,12 +92,16 @@ def record(
     written, reasons = recorder.record(host, directory, inventory, after)
     for path in written:
         typer.echo(path)
+    for kept in sorted({directory / name for name in _MACHINE_FILES[after]} - set(written)):
+        typer.echo(f"{kept} was there already and stays: remove it to have it made again.", err=True)
     for reason in reasons:
         typer.echo(f"A dry run cannot judge all of it: {reason}", err=True)
 
 
 def _overrides(settings: list[str] | None) -> dict[str, object]:
+    from gpuwright.planning.planned import overrides_of
+
     try:
-        return parse_data(settings or ())
+        return overrides_of(settings or ())
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--set") from error

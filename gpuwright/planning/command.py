@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 from collections.abc import Mapping, Sequence
@@ -14,7 +15,6 @@ from gpuwright import catalog
 from gpuwright.errors import GpuwrightError
 from gpuwright.facts import HostFacts
 from gpuwright.facts.redact import redacted
-from gpuwright.plan import HostPlan
 from gpuwright.plan.model import Json
 from gpuwright.planning import facts_view, targets, view
 from gpuwright.planning.compare import compare
@@ -35,14 +35,14 @@ def show_facts(
     known = [(each.host, each.facts if raw else redacted(each.facts)) for each in read if each.facts]
     failed = [Planned(each.host, None, None, each.refusals) for each in read if each.facts is None]
     if as_json and len(read) == 1 and known:
-        sys.stdout.write(known[0][1].to_json())  # a facts file, as `gpuwright plan` reads it
+        _write(known[0][1].to_json())  # a facts file, as `gpuwright plan` reads it
     elif as_json:
         hosts: list[Json] = [{"host": host, "facts": _plain(facts)} for host, facts in known]
         _print_json({"schema": SCHEMA, "hosts": hosts + [each.to_json() for each in failed]})
     else:
         for host, facts in known:
-            Console().print(facts_view.render(host, facts, catalog.load().gpus), highlight=False)
-    view.show_refusals(failed, Console(stderr=True))
+            _console().print(facts_view.render(host, facts, catalog.load().gpus), highlight=False)
+    view.show_refusals(failed, _console(stderr=True))
     return REFUSED if failed else PLANNED
 
 
@@ -59,18 +59,26 @@ def show_plans(
     if as_json:
         _print_json({"schema": SCHEMA, "hosts": [host.to_json() for host in hosts], "exit_code": code})
     else:
-        view.show_plans(hosts, Console())
+        view.show_plans(hosts, _console())
     return code
 
 
 def show_difference(
-    arguments: Sequence[str], inventory: Path | None, overrides: Mapping[str, object], as_json: bool
+    arguments: Sequence[str],
+    inventory: Path | None,
+    limit: tuple[str, ...],
+    overrides: Mapping[str, object],
+    as_json: bool,
 ) -> int:
     """Print where the plans of two hosts differ; exit code 0: nowhere. typer.BadParameter for any other number."""
-    hosts = [planned(each, overrides) for each in targets.read(arguments, inventory, ())]
+    hosts = [planned(each, overrides) for each in targets.read(arguments, inventory, limit)]
     if len(hosts) != 2:
         raise typer.BadParameter(f"compares two hosts, not {len(hosts)}", param_hint="--diff")
-    (first, first_plan), (second, second_plan) = (_must(host) for host in hosts)
+    first, second = (host.host for host in hosts)
+    plans = [host.plan for host in hosts if host.plan is not None]
+    if len(plans) < len(hosts):
+        return _refused(hosts, as_json)
+    first_plan, second_plan = plans
     found = compare(first_plan, second_plan)
     code = DIFFERS if found else PLANNED
     if as_json:
@@ -87,9 +95,11 @@ def show_difference(
             }
         )
     elif found:
-        Console().print(view.differences(first, second, found), highlight=False)
+        _console().print(view.differences(first, second, found), highlight=False)
     else:
-        Console().print(f"{first} and {second} get the same plan.", highlight=False, markup=False)
+        _console().print(
+            f"{first} and {second} get the same plan.", highlight=False, markup=False, soft_wrap=True
+        )
     return code
 
 
@@ -100,14 +110,19 @@ def show_reasons(
     hosts = [planned(each, overrides) for each in targets.read([target], inventory, ())]
     if len(hosts) != 1:
         raise typer.BadParameter(f"{target} has {len(hosts)} hosts: name one of them", param_hint="TARGET")
-    host, plan = _must(hosts[0])
-    leaves = explained(plan, catalog.load(), path)
+    (host,) = hosts
+    if host.plan is None:
+        return _refused(hosts, as_json)
+    try:
+        leaves = explained(host.plan, catalog.load(), path)
+    except GpuwrightError as error:
+        return _refused([Planned(host.host, host.facts, None, error.refusals)], as_json)
     if as_json:
         _print_json(
             {
                 "schema": SCHEMA,
-                "host": host,
-                "digest": plan.digest,
+                "host": host.host,
+                "digest": host.plan.digest,
                 "leaves": [
                     {
                         "path": leaf.path,
@@ -120,16 +135,26 @@ def show_reasons(
                 ],
             }
         )
+    elif leaves:
+        _console().print(view.explanation(leaves), highlight=False, soft_wrap=True)
     else:
-        Console().print(view.explanation(leaves), highlight=False, soft_wrap=True)
+        _console().print(
+            f"{path} is empty: nothing of it is planned for {host.host}.",
+            highlight=False,
+            markup=False,
+            soft_wrap=True,
+        )
     return PLANNED
 
 
-def _must(host: Planned) -> tuple[str, HostPlan]:
-    """The plan of a host that cannot be done without. GpuwrightError with the refusals of one that has none."""
-    if host.plan is None:
-        raise GpuwrightError(*host.refusals)
-    return host.host, host.plan
+def _refused(hosts: Sequence[Planned], as_json: bool) -> int:
+    """Why there is nothing to compare or to explain, for each host that has no plan."""
+    listed = [host for host in hosts if host.plan is None]
+    if as_json:
+        _print_json({"schema": SCHEMA, "hosts": [host.to_json() for host in listed], "exit_code": REFUSED})
+    else:
+        view.show_refusals(listed, _console(stderr=True))
+    return REFUSED
 
 
 def _plain(facts: HostFacts) -> Json:
@@ -138,4 +163,19 @@ def _plain(facts: HostFacts) -> Json:
 
 
 def _print_json(value: Mapping[str, Json]) -> None:
-    sys.stdout.write(json.dumps(value, ensure_ascii=False, sort_keys=True) + "\n")
+    _write(json.dumps(value, ensure_ascii=False, sort_keys=True) + "\n")
+
+
+def _write(text: str) -> None:
+    """JSON is UTF-8, whatever the terminal's locale is."""
+    sys.stdout.flush()
+    sys.stdout.buffer.write(text.encode())
+    sys.stdout.buffer.flush()
+
+
+def _console(stderr: bool = False) -> Console:
+    """A question mark for what the terminal's locale cannot show."""
+    stream = sys.stderr if stderr else sys.stdout
+    if isinstance(stream, io.TextIOWrapper):
+        stream.reconfigure(errors="replace")
+    return Console(stderr=stderr)

@@ -75,7 +75,8 @@ def _is_empty_slice(plan: HostPlan, path: str) -> bool:
 def _no_such_path(plan: HostPlan, path: str) -> GpuwrightError:
     known = [leaf for leaf, _ in plan.leaves()]
     prefixes = {".".join(leaf.split(".")[:depth]) for leaf in known for depth in range(1, 5)}
-    close = difflib.get_close_matches(path, sorted(prefixes), n=3)
+    prefixes |= {part.name for part in fields(plan) if part.name != "why"}
+    close = difflib.get_close_matches(path.lower(), sorted(prefixes), n=3)
     slices = ", ".join(part.name for part in fields(plan) if part.name != "why")
     hint = f"Did you mean {' or '.join(close)}?" if close else f"A plan has {slices}."
     return GpuwrightError.of(f"path {path}", "the plan has no such value", "a path of the plan", hint)

@@ -11,6 +11,7 @@ from rich.text import Text
 from gpuwright.catalog.gpus import GpuCatalog
 from gpuwright.facts import AMD, NVIDIA, HostFacts
 from gpuwright.facts.model import Kernel, PciDevice
+from gpuwright.planning.view import printable
 
 P2P_SYMBOLS = ("PCI_P2PDMA", "HSA_AMD_P2P")
 
@@ -21,7 +22,7 @@ def render(host: str, facts: HostFacts, gpus: GpuCatalog) -> Table:
         title=escape(host), title_justify="left", title_style="bold", show_header=False, min_width=60
     )
     for name, value in rows(facts, gpus):
-        table.add_row(name, Text(value))
+        table.add_row(name, Text(printable(value), overflow="fold"))
     return table
 
 

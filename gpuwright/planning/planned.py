@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import difflib
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 from gpuwright import catalog
 from gpuwright.errors import GpuwrightError, Refusal
 from gpuwright.facts import HostFacts
+from gpuwright.overrides import parse_data
 from gpuwright.plan import HostPlan, plan_host
 from gpuwright.plan.model import Json
 from gpuwright.planning.targets import Target
 from gpuwright.settings import ROLE_SETTINGS, read_settings
+
+_TEXTS = frozenset(
+    key
+    for model in ROLE_SETTINGS.values()
+    for key, field in model.model_fields.items()
+    if field.annotation is str
+)
 
 
 @dataclass(frozen=True)
@@ -36,12 +45,37 @@ def planned(target: Target, overrides: Mapping[str, object]) -> Planned:
         return Planned(target.host, None, None, target.refusals)
     try:
         settings = read_settings({**target.data, **overrides})
+        if foreign := tuple(_foreign(overrides)):
+            raise GpuwrightError(*foreign)
     except GpuwrightError as error:
         return Planned(target.host, target.facts, None, error.refusals)
     plan = plan_host(target.facts, settings, catalog.load())
     if isinstance(plan, HostPlan):
         return Planned(target.host, target.facts, plan)
     return Planned(target.host, target.facts, None, plan)
+
+
+def overrides_of(arguments: Sequence[str]) -> dict[str, object]:
+    """`KEY=VALUE` as --data reads it, but text where the setting is text: 580 is a branch, and 7.10 is not 7.1.
+
+    Raises ValueError for an argument without a key.
+    """
+    overrides = parse_data(arguments)
+    for argument in arguments:
+        key, _, text = argument.partition("=")
+        if key in _TEXTS and not isinstance(overrides[key], str):
+            overrides[key] = text
+    return overrides
+
+
+def _foreign(overrides: Mapping[str, object]) -> Iterator[Refusal]:
+    """What a host's data may well have, and what on a command line can only be meant as a setting."""
+    known = [key for model in ROLE_SETTINGS.values() for key in model.model_fields]
+    for key in overrides:
+        if key not in known:
+            close = difflib.get_close_matches(key, known, n=1)
+            hint = f"Did you mean {close[0]}?" if close else "docs/planning.md says where they are listed."
+            yield Refusal(f"setting {key}", "no role has a setting of this name", "a known setting", hint)
 
 
 def declared(data: Mapping[str, object]) -> dict[str, object]:

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from pyinfra.api.host import Host
 
-from gpuwright.connectors.recording import Recording
+from gpuwright.connectors.recording import ELEVATIONS, Recording
 from gpuwright.connectors.tape import Tape
-from gpuwright.drift.mask import secrets_of
+from gpuwright.drift.mask import MASK, mask_text, secrets_of
 from gpuwright.drift.plan_run import plan_run
 from gpuwright.errors import GpuwrightError
 from gpuwright.facts import HostFacts
@@ -30,11 +30,21 @@ def record(
     """Write a machine's files; gives their paths, and why a dry run would not get through where it would not.
 
     A machine.toml and facts that are there already stay. The settings are those of the machine.toml, or the host's
-    own where there is none yet.
+    own where there is none yet. GpuwrightError where the host cannot be recorded or the files cannot be written.
     """
     entry = find_host(name, inventory)
+    try:
+        return _record(entry, directory, after)
+    except OSError as error:
+        observed = f"cannot be written ({error.strerror or error})"
+        raise GpuwrightError.of(
+            f"directory {directory}", observed, "a directory to write to", "Choose another."
+        ) from error
+
+
+def _record(entry: HostEntry, directory: Path, after: bool) -> tuple[tuple[Path, ...], tuple[str, ...]]:
     machine = directory / MACHINE
-    settings = settings_beside(machine) if machine.is_file() else declared(entry.data)
+    settings = settings_beside(machine) if machine.is_file() else without_secrets(declared(entry.data))
     recording, reasons = ask(with_settings(entry, settings), deployed=after)
     directory.mkdir(parents=True, exist_ok=True)
     suffix = "_after" if after else ""
@@ -57,7 +67,9 @@ def ask(
 
     With `facts` the host answers as if it were that machine. GpuwrightError where its facts cannot be read.
     """
-    tape = Tape(facts, secrets_of(entry.data))
+    # deploy.py runs as root only: where nothing makes it so, it logged in as root.
+    login = "" if any(entry.data.get(name) for name in ELEVATIONS) else "root"
+    tape = Tape(facts, secrets_of(entry.data), login)
 
     def listen(host: Host) -> None:
         tape.listen(host)
@@ -68,7 +80,10 @@ def ask(
     drift = plan_run(entry, listen)
     if tape.recording is None:
         raise GpuwrightError.of(
-            f"host {entry.name}", "; ".join(drift.reasons), "a host that can be read", "See the reason."
+            f"host {entry.name}",
+            f"was not recorded ({'; '.join(drift.reasons)})",
+            "a host that `gpuwright drift` can judge",
+            "Correct that first.",
         )
     return tape.recording, drift.reasons
 
@@ -78,6 +93,24 @@ def with_settings(entry: HostEntry, settings: Mapping[str, object]) -> HostEntry
     own = declared(entry.data)
     kept = {key: value for key, value in entry.data.items() if key not in own}
     return replace(entry, data={**kept, **settings})
+
+
+def without_secrets(settings: Mapping[str, object]) -> dict[str, object]:
+    """`settings` with `***` for what a name or a URL says is secret; a dry run asks the same with them.
+
+    A reference to a secret (`env:NAME`, `file:PATH`) is none.
+    """
+    return {key: _masked(key, value) for key, value in settings.items()}
+
+
+def _masked(name: str, value: object) -> object:
+    if isinstance(value, Mapping):
+        return {key: _masked(str(key), each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_masked(name, each) for each in value]
+    if not isinstance(value, str) or re.match(r"(env|file):", value):
+        return value
+    return MASK if mask_text(f"{name}=x") != f"{name}=x" else mask_text(value)
 
 
 def _about(settings: Mapping[str, object]) -> str:

@@ -5,6 +5,7 @@ pyinfra is imported only where a host has to be asked: recorded facts are planne
 
 from __future__ import annotations
 
+import json
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -35,6 +36,8 @@ def read(arguments: Sequence[str], inventory: Path | None, limit: tuple[str, ...
     for argument in arguments:
         path = Path(argument)
         try:
+            if not argument.strip():
+                raise _unusable(argument)
             if path.is_dir():
                 yield _machine(path)
             elif path.suffix == ".json":
@@ -42,11 +45,15 @@ def read(arguments: Sequence[str], inventory: Path | None, limit: tuple[str, ...
             elif path.suffix == ".py":
                 yield from _inventory(path, limit)
             elif path.exists() or ("/" in argument and not argument.startswith("@")):
-                raise _unusable(path)
+                raise _unusable(argument)
             else:
                 yield _named(argument, inventory)
         except GpuwrightError as error:
             yield Target(argument, None, {}, error.refusals)
+        except OSError as error:  # a directory that is closed, a name that is too long
+            observed = f"cannot be looked at ({error.strerror or error})"
+            refusal = Refusal(f"target {argument[:80]}", observed, "a path to read", "Check the path.")
+            yield Target(argument[:80], None, {}, (refusal,))
 
 
 def settings_beside(path: Path) -> dict[str, object]:
@@ -56,6 +63,9 @@ def settings_beside(path: Path) -> dict[str, object]:
         return {}
     try:
         about = tomllib.loads(machine.read_text(encoding="utf-8"))
+    except OSError as error:
+        observed = f"cannot be read ({error.strerror or error})"
+        raise GpuwrightError.of(str(machine), observed, "a file to read", "Correct it.") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise GpuwrightError.of(str(machine), f"is no TOML ({error})", "TOML", "Correct it.") from error
     settings = about.get("settings", {})
@@ -64,10 +74,12 @@ def settings_beside(path: Path) -> dict[str, object]:
     return settings
 
 
-def _unusable(path: Path) -> GpuwrightError:
-    observed = "is neither" if path.exists() else "there is no such file"
+def _unusable(argument: str) -> GpuwrightError:
+    if not argument.strip():
+        return GpuwrightError.of("target", "is empty", "a file, a directory or a host's name", "Name one.")
+    observed = "is neither" if Path(argument).exists() else "there is no such file"
     required = "facts (.json), an inventory (.py), or a machine's directory"
-    return GpuwrightError.of(f"target {path}", observed, required, "Check the path.")
+    return GpuwrightError.of(f"target {argument}", observed, required, "Check the path.")
 
 
 def _machine(directory: Path) -> Target:
@@ -93,9 +105,25 @@ def _file(path: Path) -> Target:
         facts = HostFacts.from_json(text)
     except GpuwrightError as error:
         (refusal,) = error.refusals
-        remedy = f"Record it again: gpuwright facts HOST --json > {path}"
-        raise GpuwrightError.of(f"facts {path}", refusal.observed, refusal.required, remedy) from error
+        other = _other_file(text)
+        observed, required = (other, "a facts file") if other else (refusal.observed, refusal.required)
+        # No redirection into `path`: it may be a file that has nothing to do with facts.
+        remedy = "`gpuwright facts HOST --json` prints one for one host."
+        raise GpuwrightError.of(f"facts {path}", observed, required, remedy) from error
     return Target(_label(path), facts, settings_beside(path))
+
+
+def _other_file(text: bytes) -> str:
+    """Which of our other JSON files it is, "" where it is none of them."""
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError):
+        return ""
+    if isinstance(content, dict) and "answers" in content:
+        return f"is a recording; its facts are in {FACTS} beside it"
+    if isinstance(content, dict) and "hosts" in content:
+        return "is what a command said of hosts, not the facts of one"
+    return ""
 
 
 def _label(path: Path) -> str:

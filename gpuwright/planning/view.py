@@ -42,7 +42,16 @@ def show_refusals(hosts: Iterable[Planned], console: Console) -> None:
     console.print(Text("Refused:", style="bold red"))
     for host in listed:
         for refusal in host.refusals:
-            console.print(Text(f"  {host.host}  {refusal}"), soft_wrap=True, highlight=False)
+            console.print(Text(printable(f"  {host.host}  {refusal}")), soft_wrap=True, highlight=False)
+
+
+def printable(text: str) -> str:
+    """`text` with a question mark for what would steer a terminal: facts may come from anywhere.
+
+    >>> printable("\\x1b[31mred\\n")
+    '?[31mred\\n'
+    """
+    return "".join(each if each.isprintable() or each == "\n" else "?" for each in text)
 
 
 def explanation(leaves: Iterable[Leaf]) -> Text:
@@ -52,10 +61,14 @@ def explanation(leaves: Iterable[Leaf]) -> Text:
     for (reason, source, memory), group in groupby(
         leaves, lambda leaf: (leaf.reason, leaf.source, leaf.memory)
     ):
-        lines += [Text.assemble((leaf.path, "bold"), f" = {_text(leaf.value)}") for leaf in group]
+        lines += [Text.assemble((leaf.path, "bold"), f" = {printable(_text(leaf.value))}") for leaf in group]
         unchecked = unchecked or memory
         style = "yellow" if memory else "dim"
-        lines += [Text(f"    {reason}"), Text(f"    {'* ' if memory else ''}{source}", style=style), Text()]
+        lines += [
+            Text(printable(f"    {reason}")),
+            Text(f"    {'* ' if memory else ''}{source}", style=style),
+            Text(),
+        ]
     if unchecked:
         lines.append(Text("* rests on memory: check it before you rely on it", style="yellow"))
     return Text("\n").join(lines)
@@ -72,7 +85,9 @@ def differences(first: str, second: str, found: Iterable[Difference]) -> Table:
 def _side(side: Side | None) -> Text:
     if side is None:
         return Text("-")
-    return Text.assemble(_text(side.value), "\n", (side.why.reason, "dim"))
+    text = Text.assemble(printable(_text(side.value)), "\n", (printable(side.why.reason), "dim"))
+    text.overflow = "fold"
+    return text
 
 
 def _text(value: Json) -> str:
@@ -84,7 +99,8 @@ def _plan(host: str, plan: HostPlan) -> Table:
     table = Table("part", "plan", "because", title=title, title_justify="left", title_style="bold")
     for part, what, path in _rows(plan):
         why = plan.why.get(path)
-        table.add_row(part, Text(what, overflow="fold"), Text(why.reason if why else ""))
+        reason = printable(why.reason) if why else ""
+        table.add_row(printable(part), Text(printable(what), overflow="fold"), Text(reason, overflow="fold"))
     return table
 
 

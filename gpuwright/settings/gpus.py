@@ -4,11 +4,19 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from gpuwright.settings.kinds import Strict
 
 PciAddress = Annotated[str, Field(pattern=r"^[0-9a-f]{4,8}:[0-9a-f]{2}:[0-1][0-9a-f]\.[0-7]$")]
+
+
+def _digits(value: object) -> object:
+    """580 for "580". A ROCm release must be text: the number 7.10 is 7.1."""
+    return str(value) if type(value) is int else value
+
+
+Branch = Annotated[str, BeforeValidator(_digits)]
 
 
 class KernelSettings(Strict):
@@ -29,7 +37,7 @@ class KernelSettings(Strict):
 class NvidiaDriverSettings(Strict):
     """NVIDIA's driver."""
 
-    nvidia_driver_branch: str = Field(
+    nvidia_driver_branch: Branch = Field(
         "auto",
         pattern=r"^(auto|[0-9]{3})$",
         description="A branch such as 580, or auto: what fits all cards.",

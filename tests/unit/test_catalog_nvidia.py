@@ -138,6 +138,21 @@ def test_fabric_rows_cover_every_branch_once() -> None:
 
 
 @pytest.mark.parametrize(
+    "version, source",
+    [
+        ("580.95.05-0ubuntu0.24.04.1", "distribution"),
+        ("580.126.20-0ubuntu3", "distribution"),
+        ("580.65.06-0ubuntu1", "nvidia"),
+        ("580.126.20-1ubuntu1", "nvidia"),
+        ("580.178.04-1", "nvidia"),
+    ],
+)
+def test_a_version_tells_whose_a_package_on_ubuntu_is(version: str, source: str) -> None:
+    rows = [row for row in ROWS.origins if "ubuntu 24.04" in row.os]
+    assert [row.source_of for row in rows if row.marks("libnvidia-compute-580", version)] == [source]
+
+
+@pytest.mark.parametrize(
     ("kernel", "has"),
     [
         ("6.1.176", False),  # headers of bookworm main

@@ -34,7 +34,7 @@ def test_a_card_that_does_not_compute_gets_nothing(use: str) -> None:
 def test_a_radeon_gets_the_kernels_own_driver() -> None:
     got = answer(host("debian 12"), card("Radeon PRO W7900"))
     assert got == (
-        DriverPlan("amd", "kernel", "", "in-tree", "in-tree", (), (), "amdgpu", (), ("amdgpu",), (), ()),
+        DriverPlan("amd", "kernel", "", "in-tree", "in-tree", (), (), (), "amdgpu", (), ("amdgpu",), (), ()),
         FirmwarePlan(("firmware-amd-graphics",), ""),
     )
 

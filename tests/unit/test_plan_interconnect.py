@@ -13,8 +13,10 @@ from gpuwright.facts import HostFacts, PciDevice
 from gpuwright.plan.gpu_model import InterconnectPlan
 from gpuwright.plan.gpus import plan_gpus
 from gpuwright.plan.interconnect import plan_interconnect
+from gpuwright.plan.iommu import iommu_mode
 from gpuwright.plan.kernel import plan_kernel
 from gpuwright.plan.notes import Notes
+from gpuwright.plan.peers import cards as peer_cards
 from gpuwright.plan.topology import bridges_between
 from gpuwright.settings import read_settings
 from tests.synthetic import bridge, gpu, gpu_row, host, in_slots
@@ -130,6 +132,14 @@ def test_processors_that_route_no_p2p_leave_it_to_switches(vendor: str, family: 
 )
 def test_iommu_mode(os: str, cards: list[str], settings: dict[str, object], mode: str) -> None:
     assert interconnect(host(os, cards), **settings).iommu == mode
+
+
+@pytest.mark.parametrize("cards", [[], ["Strix Halo (Radeon 8050S / 8060S)"]])
+def test_nobody_speaks_of_nvidia_where_there_is_none(cards: list[str]) -> None:
+    facts, read = host("ubuntu 24.04", cards), read_settings({})
+    gpus = plan_gpus(facts, read, CATALOG, Notes())
+    mode, why = iommu_mode(facts, read, peer_cards(facts, gpus, CATALOG), amd_p2p=False)
+    assert mode == "leave" and "NVIDIA" not in why.reason + why.source
 
 
 def test_acs_goes_only_below_the_switch_that_two_gpus_share() -> None:

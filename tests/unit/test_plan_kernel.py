@@ -13,6 +13,7 @@ from gpuwright.facts.model import Found, InstalledPackage
 from gpuwright.plan.gpu_model import KernelPlan
 from gpuwright.plan.gpus import plan_gpus
 from gpuwright.plan.kernel import plan_kernel
+from gpuwright.plan.kernel_choice import built_version
 from gpuwright.plan.notes import Notes
 from gpuwright.settings import read_settings
 from tests.synthetic import host, kernel_row, running, with_kernel
@@ -187,6 +188,19 @@ def test_p2p_that_is_off_is_off_in_the_driver() -> None:
 def test_debians_kernel_wants_to_be_asked_for_intels_iommu(os: str, words: tuple[str, ...]) -> None:
     facts = replace(host(os, ["L40S"]), cpu_vendor="GenuineIntel", cpu_family=6)
     assert kernel(facts, interconnect_iommu="remapping").arguments == words
+    assert kernel(facts, interconnect_iommu="passthrough").arguments == ("iommu=pt", *words)
+    assert kernel(facts, interconnect_iommu="leave").arguments == ()
+
+
+@pytest.mark.parametrize("os, packages, version", [
+    ("debian 12", "linux-source-6.1 linux-config-6.1", "6.1.192"),
+    ("debian 12", "linux-source-6.12 linux-config-6.12", "6.12.117"),
+    ("debian 13", "linux-source-6.12 linux-config-6.12", "6.12.117"),
+    ("debian 13", "linux-source-7.3 linux-config-7.3", ""),
+])  # fmt: skip
+def test_a_built_kernel_has_the_version_of_its_source(os: str, packages: str, version: str) -> None:
+    plan = KernelPlan("built", "", tuple(packages.split()), (), (), "none")
+    assert built_version(CATALOG, os, plan) == version
 
 
 def test_words_that_contradict_each_other_are_refused() -> None:

@@ -112,7 +112,9 @@ def deployed(facts: HostFacts, plan: DriverPlan) -> HostFacts:
 
 
 @pytest.mark.parametrize("os", RELEASES)
-@pytest.mark.parametrize("card", [RTX4090, RTX5090, "H100 SXM", B200, "Tesla T4"])
+@pytest.mark.parametrize(
+    "card", [RTX4090, RTX5090, "H100 SXM", "RTX PRO 6000 Blackwell Server Edition", "Tesla T4"]
+)
 def test_cards_of_today_get_the_long_term_branch_with_open_modules(os: str, card: str) -> None:
     plan = driver_of(host(os, [card]))
     assert (plan.branch, plan.modules) == ("580", "open")
@@ -168,15 +170,36 @@ def test_debians_open_modules_build_where_the_kernel_lacks_the_change() -> None:
 
 
 @pytest.mark.parametrize(
-    ("branch", "first"),
-    [("580", "libnvidia-compute-580"), ("595", "nvidia-driver-pinning-595")],
+    ("branch", "names"),
+    [
+        ("575", ("libnvidia-compute-575", "nvidia-dkms-575-open")),
+        ("580", ("nvidia-driver-pinning-580", "libnvidia-compute-580", "nvidia-dkms-580-open")),
+        ("595", ("nvidia-driver-pinning-595", "libnvidia-compute", "nvidia-dkms-open")),
+    ],
 )
-def test_nvidias_names_lose_the_branch_at_590(branch: str, first: str) -> None:
+def test_nvidias_names_lose_the_branch_at_590(branch: str, names: tuple[str, ...]) -> None:
     plan = driver_of(
         host("ubuntu 24.04", [RTX4090]), nvidia_driver_source="nvidia", nvidia_driver_branch=branch
     )
-    assert plan.packages[0] == first
-    assert ("nvidia-dkms-580-open" in plan.packages) == (branch == "580")
+    assert plan.packages[: len(names)] == names
+
+
+def test_debians_driver_is_older_than_the_kernel_of_backports() -> None:
+    refusal = refused(
+        host("debian 13", [RTX4090]), nvidia_driver_source="distribution", kernel_flavour="backports"
+    )
+    assert "do not build on kernel 7.2" in refusal.observed
+    assert driver_of(host("debian 13", [RTX4090]), kernel_flavour="backports").source == "nvidia"
+
+
+def test_a_built_kernel_is_as_new_as_the_releases_own() -> None:
+    plan = planned(
+        host("debian 13", [RTX4090]),
+        nvidia_driver_source="distribution",
+        nvidia_driver_modules="open",
+        kernel_flavour="built",
+    )
+    assert any("do not build on kernel 6.12.117" in refusal.observed for refusal in plan.refusals)
 
 
 # Contradictions
@@ -481,7 +504,7 @@ def test_fabric_manager_exactly_with_nvswitch() -> None:
 def test_real_names_since_580_in_nvidias_repository() -> None:
     facts = switched(host("debian 13", ["H100 SXM"] * 8))
     plan = planned(facts)
-    assert plan.fabric.packages == ("nvidia-fabricmanager-580", "libnvidia-nscq")
+    assert plan.fabric.packages == ("nvidia-fabricmanager", "libnvidia-nscq")
     assert planned(facts, nvidia_driver_branch="595").fabric.packages[0] == "nvidia-fabricmanager"
     assert set(plan.fabric.packages) <= set(plan.holds.packages)
 
@@ -489,7 +512,11 @@ def test_real_names_since_580_in_nvidias_repository() -> None:
 def test_nvlink5_boards_hide_their_switches() -> None:
     metal = host("debian 13", [B200] * 8)
     assert planned(metal).fabric.packages[-2:] == ("nvlsm", "infiniband-diags")
-    assert planned(metal).fabric.modules == ("ib_umad",)
+    assert planned(metal).fabric.modules == ("ib_umad", "mlx5_ib")
+    ubuntu = planned(host("ubuntu 24.04", [B200] * 8))  # whose archive has no manager of these switches
+    assert (ubuntu.driver.source, ubuntu.fabric.packages[-2]) == ("nvidia", "nvlsm")
+    declared = planned(host("ubuntu 24.04", [B200] * 8), nvidia_driver_source="distribution")
+    assert [refusal.subject for refusal in declared.refusals] == ["fabric manager"]
     guest = replace(host("debian 13", [B200] * 2), virtualisation="kvm")
     assert planned(guest).fabric.packages == ()
     assert planned(replace(metal, virtualisation="kvm")).fabric.packages

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +13,7 @@ from gpuwright import catalog
 from gpuwright.catalog import Catalog
 from gpuwright.facts import HostFacts
 from gpuwright.facts.model import InstalledPackage
+from gpuwright.plan.container_engine import plan_container_engine
 from gpuwright.plan.gpu_model import DriverPlan, RuntimePlan
 from gpuwright.plan.notes import Notes
 from gpuwright.plan.runtime import plan_runtimes
@@ -27,7 +30,7 @@ def on(os: str, arch: str = "x86_64") -> HostFacts:
 
 
 def driver(vendor: str, delivery: str = "dkms") -> DriverPlan:
-    return DriverPlan(vendor, "amd", "1", "open", delivery, (), (), "m", (), (), (), ())
+    return DriverPlan(vendor, "amd", "1", "open", delivery, (), (), (), "m", (), (), (), ())
 
 
 def planned(
@@ -138,3 +141,46 @@ def test_a_docker_too_old_for_the_method_is_refused_unless_another_is_there() ->
     assert not notes.refusals
     _, notes = planned(bookworm, driver("amd"))
     assert not notes.refusals
+
+
+def engine(
+    *runtimes: RuntimePlan, facts: HostFacts = HOST, rows: Catalog = ROWS, **settings: object
+) -> tuple[dict[str, object], str]:
+    """The keys for daemon.json, and why."""
+    notes = Notes()
+    plan = plan_container_engine(facts, read_settings(settings), rows, runtimes, notes)
+    (merge,) = plan.daemon_json
+    path = "container_engine.daemon_json.0.values"
+    return json.loads(merge.values), notes.explain([path])[path].reason
+
+
+CDI, NODES = RuntimePlan("nvidia", "cdi", (), ()), RuntimePlan("amd", "device-nodes", (), ())
+
+
+@pytest.mark.parametrize("os", ["debian 12", "debian 13", "ubuntu 24.04"])
+@pytest.mark.parametrize("source", ["distribution", "docker.com"])
+def test_docker_is_told_about_cdi_whatever_its_version(os: str, source: str) -> None:
+    keys, why = engine(NODES, CDI, facts=on(os), container_engine_source=source)
+    assert keys == {"features": {"cdi": True}}
+    assert "nvidia GPUs by CDI, which Docker before 28.3" in why
+
+
+@pytest.mark.parametrize("runtimes", [(), (NODES,)])
+def test_without_cdi_docker_is_told_nothing(runtimes: tuple[RuntimePlan, ...]) -> None:
+    keys, why = engine(*runtimes)
+    assert keys == {} and why.startswith("as declared")
+
+
+@pytest.mark.parametrize(
+    ("declared", "features"),
+    [
+        ({"features": {"containerd-snapshotter": True}}, {"cdi": True, "containerd-snapshotter": True}),
+        ({"features": {"cdi": False}}, {"cdi": False}),
+        ({"features": None}, None),
+    ],
+)
+def test_declared_features_stay_and_win(declared: dict[str, object], features: object) -> None:
+    before = copy.deepcopy(declared)
+    keys, _ = engine(CDI, container_engine_daemon_json={"debug": True, **declared})
+    assert keys == {"debug": True, "features": features}
+    assert declared == before

@@ -54,7 +54,11 @@ def test_what_is_empty_is_known_though_it_has_no_values(path: str) -> None:
 
 @pytest.mark.parametrize(
     ("path", "hint"),
-    [("inference.service", "inference.services"), ("zzz", "A plan has base"), ("gpus.7", "A plan has base")],
+    [
+        ("inference.service", "inference.services"),
+        ("zzz", "A plan has base"),
+        ("gpus.7", "Did you mean gpus?"),
+    ],
 )
 def test_a_path_that_no_plan_has_is_named_with_close_ones(path: str, hint: str) -> None:
     with pytest.raises(GpuwrightError) as error:
@@ -110,6 +114,15 @@ def test_refusals_are_all_shown_with_their_remedies() -> None:
     assert "h1  gpu a: x; required: y. Do this.\n" in text
     assert "h1  gpu b: x; required: y. Do that.\n" in text
     assert "h2  plan" in text
+
+
+def test_what_would_steer_a_terminal_is_not_shown() -> None:
+    facts = replace(FACTS, os_name="\x1b[31mred")
+    assert "?[31mred" in shown(facts_view.render("h", facts, CATALOG.gpus))
+    refused = Planned("h", facts, None, (Refusal("os", "\x1b[31mred", "y", "z"),))
+    console = Console(file=io.StringIO(), width=80)
+    view.show_refusals([refused], console)
+    assert "\x1b" not in console.file.getvalue()  # type: ignore[attr-defined]
 
 
 def test_facts_name_gpus_links_and_what_was_left() -> None:

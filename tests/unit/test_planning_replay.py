@@ -159,6 +159,33 @@ def test_committed_recordings_identify_nobody(path: Path) -> None:
     assert json.loads(path.read_text())["answers"], "a recording without answers replays nothing"
 
 
+def test_what_a_login_that_is_root_was_asked_is_kept_as_asked_by_root() -> None:
+    tape = Tape(FACTS, (), "root")
+    host = Speaker()
+    tape.listen(host)  # type: ignore[arg-type]
+    host.connector.run_shell_command(StringCommand("id"))
+    assert tape.recording and list(tape.recording.answers) == [Question("root", "id")]
+
+
+def test_a_probe_that_was_refused_is_no_error_of_the_tape() -> None:
+    tape = Tape(None, ())
+    host = Speaker()  # repeats the script, which is no answer to it
+    tape.listen(host)  # type: ignore[arg-type]
+    ok, _ = host.connector.run_shell_command(script(probe_script()))
+    assert ok and tape.recording is None
+
+
+def test_a_recording_is_replayed_with_the_settings_beside_it(tmp_path: Path) -> None:
+    (tmp_path / "recording.json").write_text(RECORDING.to_json())
+    (tmp_path / "machine.toml").write_text("settings = { base_memlock = 'leave' }")
+    path = str(tmp_path / "recording.json")
+    ((name, data, _),) = ReplayConnector.make_names_data(path)
+    assert name == f"@replay/{path}"
+    assert data == {"replay_recording": path, "_sudo": True, "base_memlock": "leave"}
+    ((_, data, _),) = ReplayConnector.make_names_data("a-name")
+    assert data == {"replay_recording": "a-name"}
+
+
 def test_what_pyinfra_looks_up_again_and_again_is_kept() -> None:
     remember()
     remember()

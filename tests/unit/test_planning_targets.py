@@ -13,8 +13,8 @@ import pytest
 from gpuwright.errors import GpuwrightError
 from gpuwright.facts import HostFacts
 from gpuwright.paths import ROOT
-from gpuwright.planning.planned import declared, planned
-from gpuwright.planning.recorder import with_settings
+from gpuwright.planning.planned import declared, overrides_of, planned
+from gpuwright.planning.recorder import with_settings, without_secrets
 from gpuwright.planning.targets import Target, read, settings_beside
 
 MACHINE = ROOT / "tests" / "fleet" / "sandbox-debian13"
@@ -42,6 +42,32 @@ def test_a_wrong_setting_is_a_refusal_of_that_host() -> None:
     host = planned(one(MACHINE), {"inference_modle": "ok"})
     assert host.plan is None
     assert "Did you mean inference_model?" in str(host.refusals[0])
+
+
+def test_a_setting_that_is_text_stays_text_on_the_command_line() -> None:
+    arguments = [
+        "nvidia_driver_branch=580",
+        "rocm_version=7.10",
+        'kernel_arguments=["quiet"]',
+        "base_proxy=x",
+    ]
+    assert overrides_of(arguments) == {
+        "nvidia_driver_branch": "580",
+        "rocm_version": "7.10",
+        "kernel_arguments": ["quiet"],
+        "base_proxy": "x",
+    }
+    assert overrides_of(['nvidia_driver_branch="580"']) == {"nvidia_driver_branch": "580"}
+
+
+@pytest.mark.parametrize(
+    ("key", "hint"),
+    [("driver_branch", "Did you mean nvidia_driver_branch?"), ("ssh_user", "docs/planning.md")],
+)
+def test_an_override_that_is_no_setting_is_refused(key: str, hint: str) -> None:
+    (refusal,) = planned(one(MACHINE), {key: "x"}).refusals
+    assert key in refusal.subject
+    assert hint in refusal.remedy
 
 
 def test_an_inventory_of_recorded_hosts_needs_no_host(tmp_path: Path) -> None:
@@ -74,6 +100,9 @@ def test_an_inventory_of_recorded_hosts_needs_no_host(tmp_path: Path) -> None:
         ("gone.py", None, "there is no such file"),
         ("folder/gone", None, "there is no such file"),
         ("notes.txt", "hello", "is neither"),
+        ("recording.json", '{"schema": 1, "facts": {}, "answers": []}', "is a recording"),
+        ("several.json", '{"schema": 1, "hosts": []}', "not the facts of one"),
+        ("deep.json", "[" * 100_000, "the file"),
     ],
 )
 def test_what_cannot_be_read_is_named(tmp_path: Path, name: str, content: str | None, observed: str) -> None:
@@ -91,6 +120,24 @@ def test_facts_of_another_schema_are_named(tmp_path: Path) -> None:
     facts = json.loads((MACHINE / "facts.json").read_text())
     (tmp_path / "facts.json").write_text(json.dumps({**facts, "schema": 1}))
     assert "schema 1" in str(one(tmp_path / "facts.json").refusals)
+    (tmp_path / "facts.json").write_text('{"schema": 3, "later": 1}')
+    assert "schema 3" in str(one(tmp_path / "facts.json").refusals)
+
+
+@pytest.mark.parametrize(("name", "value"), [("cpus", -1), ("memory_bytes", 10**400), ("cpu_family", 1.5)])
+def test_numbers_that_no_host_has_are_no_facts(tmp_path: Path, name: str, value: float) -> None:
+    facts = json.loads((MACHINE / "facts.json").read_text())
+    (tmp_path / "facts.json").write_text(json.dumps({**facts, name: value}))
+    assert name in str(one(tmp_path / "facts.json").refusals)
+
+
+def test_a_name_that_no_file_can_have_is_named() -> None:
+    assert "cannot be looked at" in str(one("x" * 5000).refusals[0])
+
+
+@pytest.mark.parametrize("argument", ["", " "])
+def test_an_empty_target_is_not_the_current_directory(argument: str) -> None:
+    assert "is empty" in str(one(argument).refusals[0])
 
 
 def test_a_directory_without_facts_says_how_to_get_them(tmp_path: Path) -> None:
@@ -129,6 +176,20 @@ def test_a_recording_takes_the_machines_settings_and_the_hosts_connection() -> N
         "_sudo": True,
         "base_memlock": "leave",
     }
+
+
+def test_a_machine_keeps_no_secret_of_its_settings() -> None:
+    settings = {
+        "base_apt_sources": [{"uri": "http://me:secret@mirror.lab/debian", "suites": ["bookworm"]}],
+        "container_engine_daemon_json": {"registry-token": "secret", "max-downloads": 3},
+        "container_engine_registry_logins": [{"registry": "r", "username": "me", "password": "env:PW"}],
+        "model_store_models": [{"name": "m", "url": "https://hub.lab/m.gguf?token=secret"}],
+    }
+    kept = without_secrets(settings)
+    assert "secret" not in str(kept)
+    assert kept["base_apt_sources"] == [{"uri": "http://***@mirror.lab/debian", "suites": ["bookworm"]}]
+    assert kept["container_engine_daemon_json"] == {"registry-token": "***", "max-downloads": 3}
+    assert kept["container_engine_registry_logins"] == settings["container_engine_registry_logins"]
 
 
 def test_recorded_facts_are_planned_without_what_talks_to_hosts() -> None:
