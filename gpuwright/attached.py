@@ -8,6 +8,7 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Protocol
 
 from pyinfra.api.host import Host
 from pyinfra.connectors.local import LocalConnector
@@ -16,6 +17,16 @@ from pyinfra.connectors.ssh import SSHConnector
 from gpuwright.errors import GpuwrightError
 
 ANSWER_TIMEOUT_S = 60  # sudo, and a host under load
+
+
+class SupportsInput(Protocol):
+    """The stdin of a process, here or on a host."""
+
+    def write(self, text: str, /) -> object:
+        """Send it, or keep it until `flush`."""
+
+    def flush(self) -> object:
+        """Send what was kept."""
 
 
 @dataclass(frozen=True)
@@ -36,11 +47,9 @@ def start(host: Host, line: str, subject: str, stdin: str = "") -> Attached:
     connector = host.connector
     if isinstance(connector, SSHConnector) and connector.client is not None:
         to, stdout, stderr = connector.client.exec_command(line, timeout=ANSWER_TIMEOUT_S)
-        to.write(stdin)
-        to.flush()
-        return Attached(
-            (to, stdout, stderr), stdout, stderr
-        )  # paramiko closes a channel that nobody refers to
+        _send(to, stdin)
+        # paramiko closes a channel that nobody refers to
+        return Attached((to, stdout, stderr), stdout, stderr)
     if isinstance(connector, LocalConnector):
         process = subprocess.Popen(
             ["sh", "-c", line],
@@ -50,8 +59,7 @@ def start(host: Host, line: str, subject: str, stdin: str = "") -> Attached:
             text=True,
         )
         assert process.stdin is not None and process.stdout is not None and process.stderr is not None
-        process.stdin.write(stdin)
-        process.stdin.flush()
+        _send(process.stdin, stdin)
         return Attached(process, process.stdout, process.stderr)
     raise GpuwrightError.of(
         subject,
@@ -59,3 +67,11 @@ def start(host: Host, line: str, subject: str, stdin: str = "") -> Attached:
         "SSH or @local, whose end the host notices",
         "Change the host in the inventory.",
     )
+
+
+def _send(to: SupportsInput, text: str) -> None:
+    try:
+        to.write(text)
+        to.flush()
+    except OSError:
+        pass  # it has ended already, and its outputs say why

@@ -1,4 +1,7 @@
-"""The command line: every failure a sentence, never a traceback."""
+"""The command line: every failure a sentence, never a traceback.
+
+What talks to hosts is imported by the commands that do: `plan` and `explain` of recorded facts need none of it.
+"""
 
 from __future__ import annotations
 
@@ -10,17 +13,13 @@ from typing import Annotated, cast
 
 import typer
 from rich.console import Console
+from typer.core import TyperCommand, TyperGroup
+from typer.main import get_command
+from typing_extensions import override
 
-from gpuwright import stamp, status_view
-from gpuwright import status as statuses
-from gpuwright.connection import connect
-from gpuwright.drift import command as drifting
-from gpuwright.drift.fleet import parse_data
 from gpuwright.errors import GpuwrightError
-from gpuwright.inventory import find_host
-from gpuwright.sandbox.cli import app as sandbox_app
-from gpuwright.unattended import never_prompt_without_a_terminal
-from gpuwright.verify import command as verifying
+from gpuwright.overrides import parse_data
+from gpuwright.planning import cli as planning
 
 WRONG_USAGE = 64
 # typer brings its own copy of click or uses the installed one, by version; its exception tells which.
@@ -38,7 +37,28 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="From a bare Ubuntu or Debian host with GPUs to a model that answers.",
 )
-app.add_typer(sandbox_app, name="sandbox")
+
+
+class _Sandbox(TyperGroup):
+    """The commands of `gpuwright sandbox`, imported when one is asked for: the Docker SDK brings paramiko along."""
+
+    @override
+    def list_commands(self, ctx: typer.Context) -> list[str]:  # type: ignore[override]
+        return _sandbox_group().list_commands(ctx)
+
+    @override
+    def get_command(self, ctx: typer.Context, cmd_name: str) -> TyperCommand | None:  # type: ignore[override]
+        return cast(TyperCommand | None, _sandbox_group().get_command(ctx, cmd_name))
+
+
+app.add_typer(
+    typer.Typer(
+        cls=_Sandbox,
+        no_args_is_help=True,
+        help="Throw-away Debian hosts on this machine: systemd, sshd, a user `ops` with sudo, apt.",
+    ),
+    name="sandbox",
+)
 
 
 @app.callback()
@@ -59,8 +79,12 @@ def ask(
     as_json: Json = False,
 ) -> None:
     """Ask a model that runs on a host; the answer alone goes to stdout."""
-    from gpuwright import ask as asking  # here, because its client takes most of a second to import
+    from gpuwright import ask as asking
+    from gpuwright import stamp
+    from gpuwright.connection import connect
+    from gpuwright.inventory import find_host
 
+    _unattended()
     question = asking.Question(prompt, system, max_tokens, temperature, timeout)
     pieces: list[str] = []
 
@@ -87,6 +111,12 @@ def ask(
 @app.command()
 def status(host: Host, inventory: InventoryPath = None, as_json: Json = False) -> None:
     """Show what runs on a host. Exit code 0: all that is declared; 2: something differs; 1: cannot say."""
+    from gpuwright import status as statuses
+    from gpuwright import status_view
+    from gpuwright.connection import connect
+    from gpuwright.inventory import find_host
+
+    _unattended()
     with connect(find_host(host, inventory)) as connection:
         found = statuses.read(connection)
     if as_json:
@@ -108,6 +138,9 @@ def verify(
     as_json: Json = False,
 ) -> None:
     """Judge hosts against their declaration. Exit code 0: as declared; 2: differs; 1: could not judge."""
+    from gpuwright.verify import command as verifying
+
+    _unattended()
     raise typer.Exit(verifying.run(inventory, tuple(limit or ()), jobs, fast, junitxml, as_json))
 
 
@@ -126,6 +159,9 @@ def drift(
     as_json: Json = False,
 ) -> None:
     """Show what a run would change. Exit code 0: nothing; 2: something; 1: a host could not be judged."""
+    from gpuwright.drift import command as drifting
+
+    _unattended()
     try:
         overrides = parse_data(data or ())
     except ValueError as error:
@@ -133,9 +169,11 @@ def drift(
     raise typer.Exit(drifting.run(inventory, tuple(limit or ()), overrides, jobs, timeout, junitxml, as_json))
 
 
+planning.register(app)
+
+
 def run() -> int:
     """Do what the process's arguments say; gives the exit code."""
-    never_prompt_without_a_terminal()
     try:
         code = app(standalone_mode=False)
     except GpuwrightError as error:
@@ -153,6 +191,18 @@ def _write(text: str) -> None:
     """To stdout as it is: rich would wrap an answer at the terminal's width."""
     sys.stdout.write(text)
     sys.stdout.flush()
+
+
+def _sandbox_group() -> TyperGroup:
+    from gpuwright.sandbox.cli import app as sandbox
+
+    return cast(TyperGroup, get_command(sandbox))
+
+
+def _unattended() -> None:
+    from gpuwright.unattended import never_prompt_without_a_terminal
+
+    never_prompt_without_a_terminal()
 
 
 def _stderr() -> Console:

@@ -6,7 +6,6 @@ Refusals are printed again when the run ends, where people look.
 
 from __future__ import annotations
 
-from importlib.resources import files
 from weakref import WeakKeyDictionary
 
 import pyinfra
@@ -18,6 +17,7 @@ from gpuwright import catalog, refused
 from gpuwright.access import read_as_root
 from gpuwright.errors import GpuwrightError, Refusal
 from gpuwright.facts import HostFacts, parse
+from gpuwright.facts.read import probe_script
 from gpuwright.operations.shell import script
 from gpuwright.plan import HostPlan, plan_host
 from gpuwright.settings import read_settings
@@ -51,12 +51,16 @@ def planned() -> HostPlan:
 
 def _plan(host: Host) -> HostPlan:
     settings = read_settings(host.data.dict())
-    probe = script((files("gpuwright.facts") / "probe.sh").read_text(encoding="utf-8"), "")
-    facts: HostFacts = parse("\n".join(read_as_root(host, probe)))
-    plan = plan_host(facts, settings, catalog.load())
+    probe = script(probe_script())
+    plan = plan_host(_facts("\n".join(read_as_root(host, probe))), settings, catalog.load())
     if isinstance(plan, HostPlan):
         return plan
     raise GpuwrightError(*plan)
+
+
+def _facts(answer: str) -> HostFacts:
+    """A recorded host answers the probe with facts, without the serial numbers that the probe's text has."""
+    return HostFacts.from_json(answer) if answer.startswith("{") else parse(answer)
 
 
 def _refuse(host: Host, refusals: tuple[Refusal, ...]) -> None:

@@ -9,13 +9,12 @@ from importlib.resources import files
 
 from pydantic import BaseModel, ConfigDict
 
-
-class Row(BaseModel):
-    """A row of a catalogue file; unknown keys are errors, so that a typo in the data is found by its test."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    source: str
+from gpuwright.catalog.amd import AmdCatalog
+from gpuwright.catalog.gpus import GpuCatalog, GpuRow
+from gpuwright.catalog.kernels import KernelCatalog
+from gpuwright.catalog.nvidia import NvidiaCatalog
+from gpuwright.catalog.row import Row
+from gpuwright.catalog.runtimes import DockerRow, RuntimeRow
 
 
 class OsRow(Row):
@@ -80,6 +79,12 @@ class Catalog:
     repositories: tuple[RepositoryRow, ...]
     engines: tuple[EngineRow, ...]
     models: tuple[ModelRow, ...]
+    gpus: GpuCatalog
+    kernels: KernelCatalog
+    nvidia: NvidiaCatalog
+    amd: AmdCatalog
+    runtimes: tuple[RuntimeRow, ...]
+    dockers: tuple[DockerRow, ...]
 
     def packages_for(self, purpose: str, os_id: str, os_version: str) -> PackageRow:
         """The package names for a purpose on a release. Raises LookupError when no row fits."""
@@ -100,6 +105,18 @@ def load() -> Catalog:
         repositories=tuple(RepositoryRow.model_validate(row) for row in packages["repositories"]),
         engines=tuple(EngineRow.model_validate(row) for row in _read("engines")["engine"]),
         models=tuple(ModelRow.model_validate(row) for row in _read("models")["model"]),
+        gpus=GpuCatalog(
+            tuple(
+                GpuRow.model_validate(row)
+                for name in ("gpus_nvidia", "gpus_amd")
+                for row in _read(name)["gpu"]
+            )
+        ),
+        kernels=KernelCatalog.read(_read("kernels")),
+        nvidia=NvidiaCatalog.read(_read("nvidia")),
+        amd=AmdCatalog.read(_read("amd")),
+        runtimes=tuple(RuntimeRow.model_validate(row) for row in _read("runtimes")["runtime"]),
+        dockers=tuple(DockerRow.model_validate(row) for row in _read("runtimes")["docker"]),
     )
 
 

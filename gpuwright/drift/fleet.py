@@ -35,34 +35,6 @@ def judge(
             pool.shutdown(wait=False, cancel_futures=True)
 
 
-def parse_data(arguments: Sequence[str]) -> dict[str, object]:
-    """`KEY=VALUE` as pyinfra's command line reads --data: booleans, integers and JSON, else text.
-
-    Raises ValueError for an argument without a key.
-
-    >>> parse_data(["a=true", "b=[1]", "c=x=y"])
-    {'a': True, 'b': [1], 'c': 'x=y'}
-    """
-    data: dict[str, object] = {}
-    for argument in arguments:
-        key, found, value = argument.partition("=")
-        if not found or not key:
-            raise ValueError(f"{argument!r} is not KEY=VALUE")
-        data[key] = _parse_value(value)
-    return data
-
-
-def _parse_value(text: str) -> object:
-    if text.lower() in ("true", "false"):
-        return text.lower() == "true"
-    for parse in (int, json.loads):
-        try:
-            return parse(text)
-        except ValueError:
-            pass
-    return text
-
-
 def _ask(inventory: Inventory, name: str, data: Mapping[str, object], timeout_s: float) -> HostDrift:
     request = json.dumps({"inventory": str(inventory.path), "host": name, "data": data})
     try:

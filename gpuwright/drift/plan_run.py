@@ -10,6 +10,7 @@ import importlib
 import logging
 import re
 import sys
+from collections.abc import Callable
 
 from pyinfra.api.command import FunctionCommand, PyinfraCommand
 from pyinfra.api.deploy import add_deploy
@@ -26,18 +27,24 @@ from gpuwright.errors import GpuwrightError, Refusal
 from gpuwright.inventory import HostEntry
 from gpuwright.operations.shell import Said, failed, listen
 from gpuwright.paths import ROOT
+from gpuwright.pyinfra_lookups import remember
 from gpuwright.session import opened
 from gpuwright.unattended import never_prompt_without_a_terminal
 
 
-def plan_run(entry: HostEntry) -> HostDrift:
-    """What a run would change on `entry`'s host; whatever goes wrong becomes a reason, in one sentence each."""
+def plan_run(entry: HostEntry, watch: Callable[[Host], None] = lambda host: None) -> HostDrift:
+    """What a run would change on `entry`'s host; whatever goes wrong becomes a reason, in one sentence each.
+
+    `watch` is called with the host when it is connected and was not yet asked anything.
+    """
     never_prompt_without_a_terminal()
+    remember()
     logs = _Log()
     try:
         # Without pyinfra's own check for changes: it would stop at an operation's first command, and read facts twice.
         with opened(entry, diff=True, check_for_changes=False) as host:
             host.state.set_stage(StateStage.Prepare)
+            watch(host)
             with ctx_state.use(host.state), ctx_host.use(host):
                 _declare(host)
                 operations, reasons = _judge(host, logs)

@@ -1,5 +1,6 @@
 """Facts: remote readings as data. The probe is one shell script, the parsers are pure."""
 
-from gpuwright.facts.hostfacts import HostFacts, PciDevice, parse
+from gpuwright.facts.model import AMD, NVIDIA, HostFacts, PciDevice
+from gpuwright.facts.parse import parse
 
-__all__ = ["HostFacts", "PciDevice", "parse"]
+__all__ = ["AMD", "NVIDIA", "HostFacts", "PciDevice", "parse"]

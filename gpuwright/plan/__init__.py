@@ -10,12 +10,25 @@ from dataclasses import replace
 from gpuwright.catalog import Catalog
 from gpuwright.errors import Refusal
 from gpuwright.facts import HostFacts
+from gpuwright.plan.amd import plan_amd
 from gpuwright.plan.base import plan_base
+from gpuwright.plan.collectives import plan_collectives
 from gpuwright.plan.container_engine import plan_container_engine
+from gpuwright.plan.fabric import plan_fabric
+from gpuwright.plan.firmware import plan_firmware
+from gpuwright.plan.gpu_model import DriverPlan
+from gpuwright.plan.gpus import plan_gpus
+from gpuwright.plan.holds import plan_holds
+from gpuwright.plan.host_plan import HostPlan
 from gpuwright.plan.inference import plan_inference
-from gpuwright.plan.model import HostPlan, Reason
+from gpuwright.plan.interconnect import plan_interconnect
+from gpuwright.plan.kernel import plan_kernel
+from gpuwright.plan.model import Reason
 from gpuwright.plan.model_store import plan_model_store
 from gpuwright.plan.notes import Notes
+from gpuwright.plan.nvidia import plan_nvidia
+from gpuwright.plan.power import plan_power
+from gpuwright.plan.runtime import plan_runtimes
 from gpuwright.settings import HostSettings
 
 __all__ = ["HostPlan", "Reason", "plan_host"]
@@ -28,11 +41,30 @@ def plan_host(facts: HostFacts, settings: HostSettings, catalog: Catalog) -> Hos
     if notes.refusals:
         return tuple(notes.refusals)  # names and packages are by release: nothing below could be judged
     models = plan_model_store(settings, catalog, notes)
+    gpus = plan_gpus(facts, settings, catalog, notes)
+    kernel = plan_kernel(facts, settings, catalog, gpus, notes)
+    drivers: tuple[DriverPlan, ...] = ()
+    for plan_driver in (plan_nvidia, plan_amd):
+        driver = plan_driver(facts, settings, catalog, gpus, kernel, f"drivers.{len(drivers)}", notes)
+        drivers += (driver,) if driver else ()
+    fabric = plan_fabric(facts, settings, catalog, gpus, drivers, notes)
+    runtimes = plan_runtimes(facts, settings, catalog, gpus, drivers, notes)
+    interconnect = plan_interconnect(facts, settings, catalog, gpus, drivers, kernel, notes)
     plan = HostPlan(
         base=plan_base(facts, settings, catalog, notes),
         container_engine=plan_container_engine(facts, settings, catalog, notes),
         model_store=models,
         inference=plan_inference(facts, settings, catalog, models, notes),
+        gpus=gpus,
+        kernel=kernel,
+        drivers=drivers,
+        firmware=plan_firmware(facts, settings, catalog, gpus, drivers, kernel, notes),
+        fabric=fabric,
+        runtimes=runtimes,
+        interconnect=interconnect,
+        collectives=plan_collectives(facts, settings, catalog, gpus, interconnect, notes),
+        power=plan_power(facts, settings, catalog, gpus, drivers, notes),
+        holds=plan_holds(catalog, kernel, drivers, fabric, runtimes, notes),
         why={},
     )
     if notes.refusals:

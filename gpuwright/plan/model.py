@@ -6,10 +6,7 @@ A slice holds only what a deploy does not change: names, paths, modes, sources. 
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from dataclasses import dataclass
 
 Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
 
@@ -246,47 +243,3 @@ class Reason:
 
     reason: str
     source: str
-
-
-@dataclass(frozen=True)
-class HostPlan:
-    """All that one host gets. Equal facts and settings give an equal plan and an equal `digest`."""
-
-    base: BasePlan
-    container_engine: EnginePlan
-    model_store: ModelStorePlan
-    inference: InferencePlan
-    why: Mapping[str, Reason] = field(compare=False)
-
-    def leaves(self) -> Iterator[tuple[str, Json]]:
-        """Every value with its path, for example `inference.services.0.port`."""
-        for slice_field in fields(self):
-            if slice_field.name != "why":
-                yield from _leaves(slice_field.name, getattr(self, slice_field.name))
-
-    def to_json(self) -> dict[str, Json]:
-        """The slices as plain JSON, without the reasons."""
-        return {
-            f.name: json.loads(json.dumps(asdict(getattr(self, f.name))))
-            for f in fields(self)
-            if f.name != "why"
-        }
-
-    @property
-    def digest(self) -> str:
-        """sha256 over the canonical JSON of the slices, in hex."""
-        text = json.dumps(self.to_json(), sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _leaves(path: str, value: object) -> Iterator[tuple[str, Json]]:
-    if is_dataclass(value) and not isinstance(value, type):
-        for part in fields(value):
-            yield from _leaves(f"{path}.{part.name}", getattr(value, part.name))
-    elif isinstance(value, tuple):
-        for index, item in enumerate(value):
-            yield from _leaves(f"{path}.{index}", item)
-    elif value is None or isinstance(value, bool | int | float | str):
-        yield path, value
-    else:
-        raise TypeError(f"{path} holds a {type(value).__name__}; a plan holds scalars, tuples and slices")

@@ -17,11 +17,7 @@ from gpuwright.paths import state_dir
 from gpuwright.sandbox import hosts, lifecycle, ssh, state
 from gpuwright.sandbox.engine import connect
 
-app = typer.Typer(
-    name="sandbox",
-    no_args_is_help=True,
-    help="Throw-away Debian hosts on this machine: systemd, sshd, a user `ops` with sudo, apt.",
-)
+app = typer.Typer()
 console = Console()
 
 

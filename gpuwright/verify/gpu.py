@@ -34,5 +34,5 @@ def visible(readings: Readings, plan: HostPlan) -> Iterator[Finding]:
         action = f"Read `dmesg` for {lost}: the driver is not loaded, or the card fell off the bus."
         yield compare("GPUs", observed, expected, meaning, action)
     else:
-        # The plan names no GPU yet, so the third of the three cannot be compared.
-        yield unknown("GPUs", f"{observed}; the plan does not say which are declared", expected)
+        # No service is given GPUs by name yet, so the third of the three cannot be compared.
+        yield unknown("GPUs", f"{observed}; no service says which are its own", expected)

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import time
-from importlib.resources import files
 
 from gpuwright import catalog
 from gpuwright.connection import Connection, connect
 from gpuwright.errors import GpuwrightError, Refusal
-from gpuwright.facts import HostFacts, parse
+from gpuwright.facts import HostFacts
 from gpuwright.inventory import HostEntry
 from gpuwright.models import manifest
 from gpuwright.plan import HostPlan, plan_host
 from gpuwright.plan.model import Model, Service
+from gpuwright.probing import probe
 from gpuwright.settings import read_settings
 from gpuwright.status_probe import parse_sections
 from gpuwright.verify import base, container, gpu, model, service, stamp, unit
@@ -23,7 +23,6 @@ from gpuwright.verify.readings import Readings
 from gpuwright.verify.scripts import COMPLETION_S, answer_script, digests_script, state_script
 from gpuwright.verify.verdict import HostReport, Verdict
 
-PROBE_S = 60
 STATE_S = 120
 # A slow disk under load; what does not come at half of that is not worth waiting for.
 HASH_BYTES_PER_S = 20_000_000
@@ -60,8 +59,7 @@ def judge(connection: Connection, entry: HostEntry, fast: bool) -> tuple[Verdict
 def replan(connection: Connection, entry: HostEntry) -> tuple[HostFacts, HostPlan]:
     """What the host is now, and what it should be. GpuwrightError with the reasons of a refusal."""
     settings = read_settings(entry.data)
-    probe = (files("gpuwright.facts") / "probe.sh").read_text(encoding="utf-8")
-    facts = parse(connection.run(probe, timeout=PROBE_S).stdout)
+    facts = probe(connection)
     plan = plan_host(facts, settings, catalog.load())
     if isinstance(plan, HostPlan):
         return facts, plan

@@ -3,68 +3,62 @@
 from __future__ import annotations
 
 import json
-import tomllib
-from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 
 from gpuwright import catalog
-from gpuwright.errors import Refusal
 from gpuwright.facts import HostFacts
 from gpuwright.plan import HostPlan, plan_host
-from gpuwright.settings import HostSettings, read_settings
+from tests.fleet.compose import composed
+from tests.fleet.conftest import FleetMachine
+from tests.plan_apply import applied
 
-FLEET = sorted(path.parent for path in Path(__file__).parent.glob("*/machine.toml"))
-
-
-@dataclass(frozen=True)
-class Machine:
-    directory: Path
-    about: dict[str, object]
-    expect: dict[str, object]
-    facts: HostFacts
-    settings: HostSettings
-
-    def plan(self) -> HostPlan | tuple[Refusal, ...]:
-        return plan_host(self.facts, self.settings, catalog.load())
-
-
-@pytest.fixture(params=FLEET, ids=[path.name for path in FLEET])
-def machine(request: pytest.FixtureRequest) -> Machine:
-    directory: Path = request.param
-    about = tomllib.loads((directory / "machine.toml").read_text())
-    return Machine(
-        directory,
-        about,
-        tomllib.loads((directory / "expect.toml").read_text()),
-        HostFacts.from_json((directory / "facts.json").read_text()),
-        read_settings(about["settings"]),
-    )
+# serving.md C1: the variables that NVIDIA calls system configuration; all others are for debugging.
+SYSTEM_VARIABLES = {
+    "NCCL_SOCKET_IFNAME",
+    "NCCL_IB_HCA",
+    "NCCL_IB_GID_INDEX",
+    "NCCL_IB_TIMEOUT",
+    "NCCL_IB_RETRY_CNT",
+    "NCCL_IB_SL",
+    "NCCL_IB_TC",
+    "NCCL_CROSS_NIC",
+    "NCCL_SOCKET_NTHREADS",
+    "NCCL_NSOCKS_PERTHREAD",
+    "NCCL_TOPO_FILE",
+    "NCCL_DEBUG",
+    "NCCL_IGNORE_CPU_AFFINITY",
+    "NCCL_NET",
+}
 
 
-def test_machine_says_where_it_comes_from(machine: Machine) -> None:
+def test_machine_says_where_it_comes_from(machine: FleetMachine) -> None:
     assert machine.about["provenance"] in ("recorded", "composed")
     assert machine.about["source"]
+    assert machine.about["provenance"] == "composed" or "compose" not in machine.about
 
 
-def test_plan_is_what_was_expected_by_hand(machine: Machine) -> None:
-    plan = machine.plan()
-    if "refused" in machine.expect:
-        assert isinstance(plan, tuple), "a plan was made for a machine that must be refused"
-        assert sorted(refusal.subject for refusal in plan) == sorted(machine.expect["refused"])
-        text = " ".join(str(refusal) for refusal in plan)
-        assert all(remedy in text for remedy in machine.expect.get("remedies", []))
-        return
-    assert isinstance(plan, HostPlan), plan
-    leaves = dict(plan.leaves())
-    wanted = machine.expect["leaves"]
-    assert {path: leaves.get(path) for path in wanted} == wanted
-    for path in machine.expect["absent"]["paths"]:
-        assert not [leaf for leaf in leaves if leaf == path or leaf.startswith(f"{path}.")]
+def test_composed_facts_are_what_their_composition_gives() -> None:
+    stale = [
+        where.name for where, facts in composed() if (where / "facts.json").read_text() != facts.to_json()
+    ]
+    assert not stale, "run: python -m tests.fleet.compose"
 
 
-def test_plan_is_golden(machine: Machine, request: pytest.FixtureRequest) -> None:
+def test_facts_hang_together(machine: FleetMachine) -> None:
+    """As sysfs would have it: one function an address, in order; above a GPU bridges; a NIC's function is there."""
+    functions = {device.address: device for device in machine.facts.pci}
+    assert list(functions) == sorted(device.address for device in machine.facts.pci)
+    for device in machine.facts.gpus:
+        assert all(functions[parent].class_code == "060400" for parent in device.parents)
+    assert all(nic.pci in functions for nic in machine.facts.nics if nic.pci)
+
+
+def test_plan_is_what_was_expected_by_hand(machine: FleetMachine) -> None:
+    assert not machine.expect.disagreements(machine.plan())
+
+
+def test_plan_is_golden(machine: FleetMachine, request: pytest.FixtureRequest) -> None:
     plan = machine.plan()
     content = plan.to_json() if isinstance(plan, HostPlan) else [str(refusal) for refusal in plan]
     text = json.dumps(content, indent=1, sort_keys=True) + "\n"
@@ -76,7 +70,7 @@ def test_plan_is_golden(machine: Machine, request: pytest.FixtureRequest) -> Non
     )
 
 
-def test_every_leaf_has_a_reason_and_a_source(machine: Machine) -> None:
+def test_every_leaf_has_a_reason_and_a_source(machine: FleetMachine) -> None:
     plan = machine.plan()
     if not isinstance(plan, HostPlan):
         pytest.skip("refused machines have no leaves")
@@ -84,11 +78,50 @@ def test_every_leaf_has_a_reason_and_a_source(machine: Machine) -> None:
     assert all(reason.reason and reason.source for reason in plan.why.values())
 
 
-def test_plan_is_a_fixed_point(machine: Machine) -> None:
+def test_no_driver_mixes_its_sources(machine: FleetMachine) -> None:
+    plan = machine.plan()
+    if not isinstance(plan, HostPlan):
+        pytest.skip("refused machines have no drivers")
+    assert len({driver.vendor for driver in plan.drivers}) == len(plan.drivers)
+    for driver in plan.drivers:
+        foreign = {repository.uri for repository in driver.repositories}
+        assert bool(foreign) == (driver.source in ("nvidia", "amd")), driver
+
+
+def test_collectives_are_system_configuration_only(machine: FleetMachine) -> None:
+    """But for the one that keeps P2P over PCIe off until it was proven (DESIGN 5; peers.md 10)."""
+    plan = machine.plan()
+    if not isinstance(plan, HostPlan):
+        pytest.skip("refused machines have no variables")
+    variables = dict(plan.collectives.variables)
+    others = {name: value for name, value in variables.items() if name not in SYSTEM_VARIABLES}
+    unproven = bool(variables) and plan.interconnect.p2p != "fabric"
+    assert others == ({"NCCL_P2P_DISABLE": "1"} if unproven else {})
+
+
+def test_bridges_that_pci_does_not_show_make_no_difference(fleet: tuple[FleetMachine, ...]) -> None:
+    plans = {
+        machine.name: machine.plan() for machine in fleet if machine.name.startswith("ubuntu2404-4x3090")
+    }
+    assert set(plans) == {"ubuntu2404-4x3090", "ubuntu2404-4x3090-nvlink"}
+    first, second = plans.values()
+    assert first == second
+
+
+def test_plan_is_a_fixed_point_on_a_recorded_host(machine: FleetMachine) -> None:
     after = machine.directory / "facts_after.json"
     if not after.exists():
-        pytest.skip("composed machines have no facts from after a deploy")
+        pytest.skip("no facts from after a deploy")
     second = plan_host(HostFacts.from_json(after.read_text()), machine.settings, catalog.load())
     first = machine.plan()
     assert isinstance(first, HostPlan) and isinstance(second, HostPlan)
     assert (first, first.digest) == (second, second.digest)
+
+
+def test_plan_is_a_fixed_point_where_a_deploy_was_imagined(machine: FleetMachine) -> None:
+    plan = machine.plan()
+    if not isinstance(plan, HostPlan):
+        pytest.skip("nothing is deployed on a refused machine")
+    second = plan_host(applied(machine.facts, plan), machine.settings, catalog.load())
+    assert isinstance(second, HostPlan), second
+    assert plan.to_json() == second.to_json()

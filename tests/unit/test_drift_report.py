@@ -9,10 +9,10 @@ from xml.etree import ElementTree
 import pytest
 from rich.console import Console
 
-from gpuwright.drift.fleet import parse_data
 from gpuwright.drift.junit import to_junit
 from gpuwright.drift.model import FileDiff, FleetDrift, HostDrift, OperationDrift
 from gpuwright.drift.view import show
+from gpuwright.overrides import parse_data
 
 OK = OperationDrift("Base", "Packages", "ok")
 LONG = "+Environment=" + "x" * 200

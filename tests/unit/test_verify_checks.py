@@ -266,7 +266,7 @@ def test_values_of_daemon_json_are_not_shown() -> None:
 
 def gpus(bound: dict[str, str], variant: str) -> Verdict:
     devices = tuple(PciDevice(address, "030200", "10de", "2335", "10de", "18be") for address in bound)
-    facts = replace(FACTS, display=devices)
+    facts = replace(FACTS, pci=devices)
     services = tuple(replace(service, variant=variant) for service in PLAN.inference.services)
     plan = replace(PLAN, inference=replace(PLAN.inference, services=services))
     text = "\n".join(f"{address}\t{driver}" for address, driver in bound.items())
@@ -274,7 +274,7 @@ def gpus(bound: dict[str, str], variant: str) -> Verdict:
     return verdict
 
 
-def test_gpus_never_pass_while_the_plan_does_not_name_them() -> None:
+def test_gpus_never_pass_while_no_service_is_given_them_by_name() -> None:
     first, second = "0000:41:00.0", "0000:42:00.0"
     assert gpus({first: "nvidia", second: "nvidia"}, "cpu").status == "skip"
     assert gpus({first: "nvidia", second: "none"}, "cuda").status == "fail"

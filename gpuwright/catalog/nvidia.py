@@ -1,0 +1,300 @@
+"""NVIDIA's driver branches, package names and rules: nvidia.toml."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+from gpuwright.catalog.row import Row
+
+Modules = Literal["open", "proprietary"]
+Source = Literal["distribution", "nvidia"]
+
+
+class ArchitectureRow(Row):
+    """What drives an architecture: branches from `first` to `last` (None: no end yet), and whether open modules do."""
+
+    arch: str
+    first: int
+    last: int | None = None
+    open: Literal["no", "yes", "required"]
+
+
+class BranchRow(Row):
+    """A driver branch. `cuda` is the newest toolkit made for it, `modules` the flavour that it installs by default.
+
+    `proprietary`: that flavour exists. `end_of_life` is year-month, "" where none was announced; `ended` says what
+    held when the row was written, for a plan knows no clock.
+    """
+
+    branch: int
+    newest: str
+    kind: Literal["long-term", "production", "new-feature"]
+    end_of_life: str = ""
+    ended: bool
+    cuda: str
+    proprietary: bool
+    modules: Modules
+
+
+class CudaRow(Row):
+    """The lowest driver version that runs every toolkit of a CUDA major version."""
+
+    major: int
+    driver: str
+
+
+class BuildRule(Row):
+    """A change of the kernel that modules of one flavour must know: see `applies` and `copes`."""
+
+    name: str
+    modules: Modules
+    kernels: tuple[str, ...]
+    drivers: tuple[str, ...]
+
+    def applies(self, kernel: str) -> bool:
+        """Whether a kernel version (6.12.117) has the change."""
+        return _reached(kernel, self.kernels, parts=2)
+
+    def copes(self, driver: str) -> bool:
+        """Whether the modules of a driver version (580.126.09) build on such a kernel."""
+        return _reached(driver, self.drivers, parts=1)
+
+
+class PackageSet(Row):
+    """What to install for branches `first` to `last`, from one source, in one flavour, delivered in one way.
+
+    `kernels` are the metapackage suffixes that prebuilt modules exist for. `version` is the archive's where it is not
+    the branch's newest. `conflict` says why apt cannot install the set.
+    """
+
+    os: tuple[str, ...]
+    source_of: Source
+    first: int
+    last: int | None = None
+    modules: Modules
+    delivery: Literal["prebuilt", "dkms"]
+    packages: tuple[str, ...]
+    kernels: tuple[str, ...] = ()
+    version: str = ""
+    conflict: str = ""
+    module: str
+
+    def has(self, branch: int) -> bool:
+        """Whether this source has the branch."""
+        return self.first <= branch and (self.last is None or branch <= self.last)
+
+    def names(self, branch: int, kernel: str) -> tuple[str, ...]:
+        """Package names for a branch and a kernel metapackage's suffix."""
+        return tuple(name.format(branch=branch, kernel=kernel) for name in self.packages)
+
+
+class CudaRepository(Row):
+    """NVIDIA's flat repository for a release and an architecture."""
+
+    os: str
+    arch: str
+    uri: str
+    key_url: str
+    key_fingerprint: str
+
+
+class OriginRow(Row):
+    """Marks by which a source's packages are known on a host: patterns of whole names or whole versions."""
+
+    os: tuple[str, ...]
+    source_of: Source
+    names: str = ""
+    versions: str = ""
+
+    def marks(self, name: str, version: str) -> bool:
+        """Whether that package came from this source; False where it carries no mark."""
+        return _fits(self.names, name) or _fits(self.versions, version)
+
+
+class DriverPackageRow(Row):
+    """Patterns of whole names and versions of the packages of a driver; `prebuilt` ones bring its modules built."""
+
+    names: str
+    versions: str
+    not_names: str
+    prebuilt: str
+
+    def fits(self, name: str, version: str) -> bool:
+        """Whether that package is a part of the driver."""
+        return _fits(self.names, name) and _fits(self.versions, version) and not _fits(self.not_names, name)
+
+    def is_prebuilt(self, name: str) -> bool:
+        """Whether a package of this name holds modules, or depends on those of a kernel."""
+        return _fits(self.prebuilt, name)
+
+
+class UnsupportedRow(Row):
+    """A machine that no role can provision, by patterns of its product name and of its kernels' releases."""
+
+    product: str
+    kernel: str
+    what: str
+    remedy: str
+
+
+class SwitchRow(Row):
+    """NVSwitches on the bus: any function of NVIDIA's with this class; `devices` are the known ones."""
+
+    class_code: str
+    devices: tuple[str, ...]
+
+
+class BoardRow(Row):
+    """A board of `count` GPUs whose NVSwitches no PCI device shows."""
+
+    gpus: tuple[str, ...]
+    count: int
+
+
+class FabricRow(Row):
+    """Fabric manager and its library, as a source names them for branches `first` to `last`."""
+
+    source_of: Source
+    os: tuple[str, ...]
+    first: int
+    last: int | None = None
+    packages: tuple[str, ...]
+    units: tuple[str, ...]
+
+    def has(self, branch: int) -> bool:
+        """Whether these names hold for the branch."""
+        return self.first <= branch and (self.last is None or branch <= self.last)
+
+
+class NvLink5Row(Row):
+    """What boards of NVLink 5 need beside fabric manager."""
+
+    packages: tuple[str, ...]
+    modules: tuple[str, ...]
+
+
+class OptionRow(Row):
+    """A module option that cards of these kinds need with one flavour, up to branch `last`."""
+
+    option: str
+    modules: Modules
+    last: int
+    kinds: tuple[str, ...]
+
+
+class BootRow(Row):
+    """Modules to load at boot, and the unit that keeps the driver initialised; packages of these names bring it."""
+
+    load: tuple[str, ...]
+    persistence: str
+    brought_by: str
+
+    def brings(self, name: str) -> bool:
+        """Whether a package of this name has the unit."""
+        return _fits(self.brought_by, name)
+
+
+class BlacklistRow(Row):
+    """Modules of the kernel's own that would take the cards."""
+
+    modules: tuple[str, ...]
+    os: tuple[str, ...]
+
+
+class UnattendedRow(Row):
+    """Regexes of packages that unattended upgrades must not touch, by whose they are."""
+
+    of: Literal["nvidia", "amd", "kernel"]
+    patterns: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class NvidiaCatalog:
+    """All rows of the file, in its order."""
+
+    architectures: tuple[ArchitectureRow, ...]
+    branches: tuple[BranchRow, ...]
+    cuda: tuple[CudaRow, ...]
+    build_rules: tuple[BuildRule, ...]
+    packages: tuple[PackageSet, ...]
+    repositories: tuple[CudaRepository, ...]
+    origins: tuple[OriginRow, ...]
+    driver_packages: tuple[DriverPackageRow, ...]
+    unsupported: tuple[UnsupportedRow, ...]
+    switches: tuple[SwitchRow, ...]
+    boards: tuple[BoardRow, ...]
+    fabrics: tuple[FabricRow, ...]
+    nvlink5: tuple[NvLink5Row, ...]
+    options: tuple[OptionRow, ...]
+    boot: tuple[BootRow, ...]
+    blacklists: tuple[BlacklistRow, ...]
+    unattended: tuple[UnattendedRow, ...]
+
+    @classmethod
+    def read(cls, data: dict[str, list[dict[str, object]]]) -> NvidiaCatalog:
+        """The rows of `data`. Raises pydantic's ValidationError for a row that is wrong."""
+        return cls(
+            tuple(ArchitectureRow.model_validate(row) for row in data["architecture"]),
+            tuple(BranchRow.model_validate(row) for row in data["branch"]),
+            tuple(CudaRow.model_validate(row) for row in data["cuda"]),
+            tuple(BuildRule.model_validate(row) for row in data["build_rule"]),
+            tuple(PackageSet.model_validate(row) for row in data["packages"]),
+            tuple(CudaRepository.model_validate(row) for row in data["repository"]),
+            tuple(OriginRow.model_validate(row) for row in data["origin"]),
+            tuple(DriverPackageRow.model_validate(row) for row in data["driver_package"]),
+            tuple(UnsupportedRow.model_validate(row) for row in data["unsupported"]),
+            tuple(SwitchRow.model_validate(row) for row in data["nvswitch"]),
+            tuple(BoardRow.model_validate(row) for row in data["nvswitch_board"]),
+            tuple(FabricRow.model_validate(row) for row in data["fabric"]),
+            tuple(NvLink5Row.model_validate(row) for row in data["fabric_nvlink5"]),
+            tuple(OptionRow.model_validate(row) for row in data["option"]),
+            tuple(BootRow.model_validate(row) for row in data["boot"]),
+            tuple(BlacklistRow.model_validate(row) for row in data["blacklist"]),
+            tuple(UnattendedRow.model_validate(row) for row in data["unattended"]),
+        )
+
+    def architecture(self, arch: str) -> ArchitectureRow | None:
+        """The row of an architecture."""
+        return next((row for row in self.architectures if row.arch == arch), None)
+
+    def branch(self, number: int) -> BranchRow | None:
+        """The row of a branch."""
+        return next((row for row in self.branches if row.branch == number), None)
+
+    def repository(self, os: str, arch: str) -> CudaRepository | None:
+        """NVIDIA's repository for a release; None where it has none."""
+        return next((row for row in self.repositories if (row.os, row.arch) == (os, arch)), None)
+
+    def sets(self, os: str, source: str) -> tuple[PackageSet, ...]:
+        """What one source offers for a release."""
+        return tuple(row for row in self.packages if os in row.os and row.source_of == source)
+
+    def is_driver_package(self, name: str, version: str) -> bool:
+        """Whether an installed package is a part of NVIDIA's driver."""
+        return any(row.fits(name, version) for row in self.driver_packages)
+
+
+def numbers(version: str) -> tuple[int, ...]:
+    """The numbers that a version starts with, for comparing.
+
+    >>> numbers("580.126.09-1ubuntu1"), numbers("6.12.117+deb13-amd64"), numbers("unknown")
+    ((580, 126, 9), (6, 12, 117), ())
+    """
+    start = re.match(r"\d+(\.\d+)*", version)
+    return tuple(int(number) for number in start[0].split(".")) if start else ()
+
+
+def _reached(version: str, floors: Iterable[str], *, parts: int) -> bool:
+    """Whether a version is at or past the floor of its series (its first `parts` numbers), or past all of them."""
+    own = numbers(version)
+    known = {numbers(floor)[:parts]: numbers(floor) for floor in floors}
+    if own[:parts] in known:
+        return own >= known[own[:parts]]
+    return own[:parts] > max(known)
+
+
+def _fits(pattern: str, text: str) -> bool:
+    return bool(pattern) and re.fullmatch(pattern, text) is not None

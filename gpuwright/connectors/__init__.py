@@ -1,0 +1,1 @@
+"""pyinfra connectors: @replay answers from a recording of a host."""

@@ -1,0 +1,132 @@
+"""The plan's vocabulary for GPUs: from the kernel up to what is held.
+
+Like every slice these hold only what a deploy does not change, so a GPU is its PCI address, never an index or UUID.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gpuwright.plan.model import AptRepository
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """A GPU that the plan knows. `target` is sm_89 or gfx1100; `memory_bytes` is the catalogue's.
+
+    `use` is compute, display (left to the desktop) or passthrough (a guest's); only compute GPUs get anything.
+    """
+
+    address: str
+    name: str
+    vendor: str
+    arch: str
+    target: str
+    memory_bytes: int
+    use: str
+
+
+@dataclass(frozen=True)
+class KernelPlan:
+    """The kernel that the GPUs need: metapackages of its image and headers, from `suite` ("": the release itself).
+
+    `flavour` is a name of the catalogue (ga, hwe, backports, ...), "built" (from the distribution's source with
+    `config` set), or "keep": the kernel that is there. `arguments` are appended to the command line.
+    `fallback` is how a trial boot comes back: grubenv, systemd-boot, or none.
+    """
+
+    flavour: str
+    suite: str
+    packages: tuple[str, ...]
+    config: tuple[str, ...]
+    arguments: tuple[str, ...]
+    fallback: str
+
+
+@dataclass(frozen=True)
+class DriverPlan:
+    """The kernel driver and user space of one vendor's GPUs.
+
+    `source` is distribution, nvidia, amd, kernel (in-tree) or unmanaged (another hand's, kept). `branch` is 580 or
+    31.50, "" where the kernel brings it. `modules` is open, proprietary or in-tree; `delivery` dkms, prebuilt,
+    in-tree or unmanaged. `module` is the name modprobe knows it by, which `options` use. `load` and `blacklist` are
+    modules at boot. No two sources are ever mixed in one plan.
+    """
+
+    vendor: str
+    source: str
+    branch: str
+    modules: str
+    delivery: str
+    repositories: tuple[AptRepository, ...]
+    packages: tuple[str, ...]
+    module: str
+    options: tuple[str, ...]
+    load: tuple[str, ...]
+    blacklist: tuple[str, ...]
+    units: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class FirmwarePlan:
+    """Firmware packages that the GPUs' driver loads, from `suite` ("": the release itself)."""
+
+    packages: tuple[str, ...]
+    suite: str
+
+
+@dataclass(frozen=True)
+class FabricPlan:
+    """NVSwitch's manager and companions, at exactly the driver's version; empty without NVSwitch."""
+
+    packages: tuple[str, ...]
+    modules: tuple[str, ...]
+    units: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class RuntimePlan:
+    """How containers get GPUs: `method` is cdi or device-nodes; one for each vendor."""
+
+    vendor: str
+    method: str
+    repositories: tuple[AptRepository, ...]
+    packages: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class InterconnectPlan:
+    """How GPUs may reach each other.
+
+    `fabric` is none, pcie, nvlink, nvswitch or xgmi; `iommu` is leave, passthrough or remapping; `acs_off` are the
+    bridges between GPUs whose ACS redirection is to be switched off at boot; `p2p` is off, fabric (NVLink or xGMI,
+    which needs no PCIe P2P) or to-be-proven: off until a value-checked transfer has passed on the host.
+    """
+
+    fabric: str
+    iommu: str
+    acs_off: tuple[str, ...]
+    p2p: str
+
+
+@dataclass(frozen=True)
+class CollectivesPlan:
+    """System-wide NCCL and RCCL variables (/etc/nccl.conf), in order."""
+
+    variables: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class PowerPlan:
+    """Persistence and limits. `limits_watts` are (PCI address, watts), where declared."""
+
+    persistence: bool
+    limits_watts: tuple[tuple[str, int], ...]
+
+
+@dataclass(frozen=True)
+class HoldsPlan:
+    """What changes only together: packages held by dpkg, and what unattended upgrades must leave alone (regexes)."""
+
+    packages: tuple[str, ...]
+    unattended: tuple[str, ...]

@@ -1,0 +1,127 @@
+"""Slice `drivers`: NVIDIA."""
+
+from __future__ import annotations
+
+import re
+
+from gpuwright.catalog import Catalog
+from gpuwright.errors import Refusal
+from gpuwright.facts import HostFacts
+from gpuwright.plan.adopt import SUBJECT, There, found_driver, is_installed, misfit
+from gpuwright.plan.gpu_model import DriverPlan, Gpu, KernelPlan
+from gpuwright.plan.notes import Notes
+from gpuwright.plan.nvidia_choice import SOURCES, Candidate, Site, choose, site_of
+from gpuwright.plan.nvidia_slice import SliceMaker
+from gpuwright.plan.nvidia_window import Window, allowed
+from gpuwright.settings import HostSettings
+from gpuwright.settings.gpus import NvidiaDriverSettings
+
+
+def plan_nvidia(
+    facts: HostFacts,
+    settings: HostSettings,
+    catalog: Catalog,
+    gpus: tuple[Gpu, ...],
+    kernel: KernelPlan,
+    path: str,
+    notes: Notes,
+) -> DriverPlan | None:
+    """The driver of the host's NVIDIA GPUs; None without one, or after a refusal was noted.
+
+    `path` is where the slice will be in the plan (drivers.0).
+    """
+    if _is_unsupported(facts, catalog, notes):
+        return None
+    cards = tuple(gpu for gpu in gpus if gpu.vendor == "nvidia" and gpu.use == "compute")
+    if not cards:
+        return None
+    site = site_of(facts, catalog, kernel)
+    there = found_driver(facts, catalog, site)
+    window = allowed(cards, settings.nvidia_driver, catalog, notes)
+    if isinstance(there, Refusal):
+        notes.refusals.append(there)
+    elif window is not None:
+        make = SliceMaker(site, settings, catalog, cards, path, notes)
+        decision = _decide(there, window, site, settings.nvidia_driver, catalog)
+        if isinstance(decision, Candidate):
+            return make.to_install(decision, window)
+        if isinstance(decision, There):
+            return make.to_keep(decision)
+        notes.refusals += decision
+    return None
+
+
+def _decide(
+    there: There | None, window: Window, site: Site, ours: NvidiaDriverSettings, catalog: Catalog
+) -> Candidate | There | tuple[Refusal, ...]:
+    """What to install, what to keep, or why neither will do.
+
+    What a deploy installed is found again as the very candidate, or as a driver that stays: either way the next plan
+    is the same.
+    """
+    declared, adopt = ours.nvidia_driver_source, ours.nvidia_driver_existing == "adopt"
+    sources = tuple(source for source in SOURCES if declared in ("auto", source))
+    best, obstacles = choose(site, window, sources, catalog)
+    if there is None:
+        return best or obstacles
+    if best and is_installed(best, there, site):
+        return best
+    why_not = misfit(there, window, declared)
+    if adopt and not why_not:
+        return there
+    why_not = why_not or 'nvidia_driver_existing is "replace"'
+    if there.source is None:
+        return (_not_ours(there, why_not),)
+    if best and best.row.source_of == there.source:
+        return best
+    if adopt and there.source in sources:
+        same, obstacles = choose(site, window, (there.source,), catalog)
+        if same:
+            return same
+    tried = adopt and there.source in sources
+    return (_other_source(there, why_not, best, tried),) if best else obstacles
+
+
+def _is_unsupported(facts: HostFacts, catalog: Catalog, notes: Notes) -> bool:
+    machine = facts.machine
+    running = [kernel.release for kernel in facts.found.kernels if kernel.running]
+    for row in catalog.nvidia.unsupported:
+        named = any(re.fullmatch(row.product, name) for name in (machine.product, machine.board))
+        if named or any(re.fullmatch(row.kernel, release) for release in running):
+            observed = machine.product or machine.board or f"kernel {running[0]}"
+            notes.refuse("machine", f"{observed} is {row.what}", "GPUs on PCI Express", row.remedy)
+            return True
+    return False
+
+
+def _not_ours(there: There, why_not: str) -> Refusal:
+    if there.outer:
+        return Refusal(
+            SUBJECT,
+            f"{there.version} ({there.modules}) belongs to the machine around this container, and {why_not}",
+            "a driver of the outer host that fits",
+            "Change it on the outer host; this host cannot.",
+        )
+    return Refusal(
+        SUBJECT,
+        f"{there.version} ({there.modules}) came from NVIDIA's .run installer or another hand, and {why_not}",
+        "a driver that fits, or none, so that packages can bring it",
+        "Run nvidia-uninstall, reboot, and run again.",
+    )
+
+
+def _other_source(there: There, why_not: str, best: Candidate, tried: bool) -> Refusal:
+    """`tried`: the source of what is there has nothing that fits, or is already allowed to."""
+    whose = {"distribution": "the distribution's", "nvidia": "NVIDIA's"}
+    return Refusal(
+        SUBJECT,
+        f"{there.version} from {whose[there.source or best.row.source_of]} packages is installed, and {why_not}; what "
+        f"fits is branch {best.branch.branch} from {whose[best.row.source_of]}",
+        "one driver from one source",
+        f"Remove the installed one (apt-get purge {' '.join(there.packages[:3])} ...), reboot, and run again"
+        + (
+            "."
+            if tried
+            else f'; or set nvidia_driver_source = "{there.source}", nvidia_driver_existing = "adopt".'
+        ),
+    )

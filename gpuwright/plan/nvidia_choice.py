@@ -1,0 +1,179 @@
+"""Which packages bring NVIDIA's driver to a host: the first that nothing stands in the way of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from gpuwright.catalog import Catalog
+from gpuwright.catalog.nvidia import BranchRow, PackageSet, Source
+from gpuwright.errors import Refusal
+from gpuwright.facts import HostFacts
+from gpuwright.plan.gpu_model import KernelPlan
+from gpuwright.plan.kernel_choice import DEB_ARCH, running
+from gpuwright.plan.nvidia_window import Window, named
+
+# The distribution's come first: they follow its kernels and its security updates, and Ubuntu's are signed.
+SOURCES: tuple[Source, ...] = ("distribution", "nvidia")
+IMAGE = "linux-image-"
+OTHERWISE = 'Set nvidia_driver_source, nvidia_driver_branch and nvidia_driver_modules to "auto".'
+
+
+@dataclass(frozen=True)
+class Site:
+    """What a driver meets on a host: `kernel` is the suffix of the kernel's metapackage, `kernel_version` 6.12.117.
+
+    Both are "" where nobody knows the kernel.
+    """
+
+    os: str
+    arch: str
+    kernel: str
+    kernel_version: str
+    secure_boot: bool
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A set of packages at a branch."""
+
+    row: PackageSet
+    branch: BranchRow
+
+    def names(self, site: Site) -> tuple[str, ...]:
+        """Its packages on a host."""
+        return self.row.names(self.branch.branch, site.kernel)
+
+
+def site_of(facts: HostFacts, catalog: Catalog, kernel: KernelPlan) -> Site:
+    """The host with the kernel that is planned for it."""
+    os = f"{facts.os_id} {facts.os_version}"
+    arch = DEB_ARCH.get(facts.arch, facts.arch)
+    now = running(facts)
+    offered = catalog.kernels.offered(os)
+    if kernel.flavour == "keep":
+        row = catalog.kernels.running(os, now.release) if now else None
+    else:
+        same = (row for row in offered if (row.suite, row.packages(arch)) == (kernel.suite, kernel.packages))
+        row = next(same, None)
+    image = row.packages(arch)[0] if row else ""
+    version = row.version if row else now.release if now and kernel.flavour == "keep" else ""
+    return Site(os, facts.arch, image.removeprefix(IMAGE), version, facts.boot.secure_boot == "enabled")
+
+
+def choose(
+    site: Site, window: Window, sources: tuple[Source, ...], catalog: Catalog
+) -> tuple[Candidate | None, tuple[Refusal, ...]]:
+    """The best candidate; or None, and what stands in the way of the one that fails at least."""
+    failed: list[tuple[Refusal, ...]] = []
+    for candidate in _candidates(site, window, sources, catalog):
+        obstacles = tuple(_obstacles(candidate, site, catalog))
+        if not obstacles:
+            return candidate, ()
+        failed.append(obstacles)
+    return None, min(failed, key=len) if failed else (_nothing(site, window, sources, catalog),)
+
+
+def offered(site: Site, sources: tuple[Source, ...], catalog: Catalog) -> tuple[int, ...]:
+    """The branches that these sources have packages of."""
+    rows = [row for source in sources for row in catalog.nvidia.sets(site.os, source)]
+    branches = (branch.branch for branch in catalog.nvidia.branches)
+    return tuple(number for number in branches if any(row.has(number) for row in rows))
+
+
+def listed(branches: tuple[int, ...]) -> str:
+    """Branches for people."""
+    return ", ".join(str(number) for number in branches) or "nothing"
+
+
+def _candidates(
+    site: Site, window: Window, sources: tuple[Source, ...], catalog: Catalog
+) -> Iterator[Candidate]:
+    for branch in sorted((row for row in catalog.nvidia.branches if window.has(row.branch)), key=_rank):
+        for source in sources:
+            for modules in sorted(window.modules, key=lambda flavour: flavour != branch.modules):
+                yield from (
+                    Candidate(row, branch)
+                    for row in catalog.nvidia.sets(site.os, source)
+                    if row.has(branch.branch) and row.modules == modules
+                )
+
+
+def _rank(row: BranchRow) -> tuple[bool, bool, int]:
+    """Supported branches before ended ones, long-term ones first; then the oldest supported, or the newest ended."""
+    long_term = row.kind == "long-term"
+    newest_first = row.ended or long_term
+    return row.ended, not row.ended and not long_term, -row.branch if newest_first else row.branch
+
+
+def _obstacles(candidate: Candidate, site: Site, catalog: Catalog) -> Iterator[Refusal]:
+    row = candidate.row
+    if row.source_of == "nvidia" and catalog.nvidia.repository(site.os, site.arch) is None:
+        yield Refusal(
+            "nvidia driver",
+            f"NVIDIA has no repository for {site.os} on {site.arch}",
+            "a release and an architecture that the catalogue has a repository for",
+            "Use a release that NVIDIA serves on this architecture.",
+        )
+    if row.conflict:
+        yield Refusal("nvidia driver", row.conflict, "packages that apt can install together", OTHERWISE)
+    if row.delivery == "dkms":
+        version = row.version or candidate.branch.newest
+        yield from _unsigned(row, version, site, catalog)
+        yield from _does_not_build(row, version, site, catalog)
+    elif site.kernel not in row.kernels:
+        yield Refusal(
+            "nvidia driver",
+            f"there are no prebuilt modules for the kernel ({site.kernel or 'unknown'})",
+            ", ".join(row.kernels),
+            'Set kernel_flavour = "auto", so that a kernel of the distribution boots.',
+        )
+
+
+def _unsigned(row: PackageSet, version: str, site: Site, catalog: Catalog) -> Iterator[Refusal]:
+    if not site.secure_boot:
+        return
+    remedy = (
+        "Switch Secure Boot off; or install the driver by hand once, enrol its key (mokutil --import, then confirm at "
+        "the console while it boots), and it will be adopted."
+    )
+    if any(other.delivery == "prebuilt" for other in catalog.nvidia.sets(site.os, "distribution")):
+        remedy += " The distribution's modules are signed: nvidia_driver_source, nvidia_driver_branch and "
+        remedy += 'kernel_flavour = "auto".'
+    yield Refusal(
+        "secure boot",
+        f"enabled, and the {row.modules} modules of {version} are built and signed on the host (dkms), by a key that "
+        "the firmware does not know",
+        "signed modules of the distribution, or a key that somebody enrols at the console",
+        remedy,
+    )
+
+
+def _does_not_build(row: PackageSet, version: str, site: Site, catalog: Catalog) -> Iterator[Refusal]:
+    for rule in catalog.nvidia.build_rules:
+        knows = rule.modules != row.modules or rule.copes(version)
+        if site.kernel_version and rule.applies(site.kernel_version) and not knows:
+            yield Refusal(
+                "nvidia driver",
+                f"the {row.modules} modules of {version} do not build on kernel {site.kernel_version}: {rule.name}",
+                f"a driver that knows it ({', '.join(rule.drivers)} or newer in these branches)",
+                OTHERWISE,
+            )
+
+
+def _nothing(site: Site, window: Window, sources: tuple[Source, ...], catalog: Catalog) -> Refusal:
+    """Why no source offers anything in the window."""
+    have = offered(site, sources, catalog)
+    whose = " and ".join(
+        {"distribution": "the distribution's", "nvidia": "NVIDIA's"}[name] for name in sources
+    )
+    observed = f"{window} is needed, and {whose} packages for {site.os} have {listed(have)}"
+    if any(window.has(number) for number in have):
+        observed = f"{whose} packages for {site.os} have no {' or '.join(window.modules)} modules of {window}"
+    card = named((window.newest if window.last is None else window.oldest).card)
+    return Refusal(
+        "setting nvidia_driver_branch" if window.declared else card,
+        observed,
+        f"{window} from a source that has it",
+        'Set nvidia_driver_source, nvidia_driver_branch and nvidia_driver_modules to "auto", or remove the card.',
+    )

@@ -1,0 +1,100 @@
+"""Settings about GPUs: kernel, drivers, containers, interconnect, power. Every default is "decide for me"."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from gpuwright.settings.kinds import Strict
+
+PciAddress = Annotated[str, Field(pattern=r"^[0-9a-f]{4,8}:[0-9a-f]{2}:[0-1][0-9a-f]\.[0-7]$")]
+
+
+class KernelSettings(Strict):
+    """Which kernel the host boots."""
+
+    kernel_flavour: Literal["auto", "keep", "ga", "hwe", "backports", "built"] = Field(
+        "auto",
+        description="auto: the release's own kernel unless a GPU or P2P needs another; keep: whatever is there; "
+        "built: from the distribution's source with the options that P2P needs.",
+    )
+    kernel_arguments: tuple[str, ...] = Field((), description="More words for the kernel's command line.")
+    kernel_reboot: Literal["fallback", "no_fallback"] = Field(
+        "fallback",
+        description="fallback: only where a kernel that does not come up is left by itself; no_fallback: anywhere.",
+    )
+
+
+class NvidiaDriverSettings(Strict):
+    """NVIDIA's driver."""
+
+    nvidia_driver_branch: str = Field(
+        "auto",
+        pattern=r"^(auto|[0-9]{3})$",
+        description="A branch such as 580, or auto: what fits all cards.",
+    )
+    nvidia_driver_source: Literal["auto", "distribution", "nvidia"] = Field(
+        "auto", description="The distribution's packages or NVIDIA's CUDA repository; never both."
+    )
+    nvidia_driver_modules: Literal["auto", "open", "proprietary"] = Field(
+        "auto", description="Flavour of the kernel modules; some cards run with one of them only."
+    )
+    nvidia_driver_existing: Literal["adopt", "replace"] = Field(
+        "adopt",
+        description="A working driver that fits is kept as it is, or replaced by what would be installed.",
+    )
+
+
+class RocmSettings(Strict):
+    """AMD's driver and user space."""
+
+    rocm_driver: Literal["auto", "in-tree", "dkms"] = Field(
+        "auto", description="The kernel's own amdgpu, or AMD's amdgpu-dkms."
+    )
+    rocm_packages: Literal["none", "runtime"] = Field(
+        "none", description="none: containers bring ROCm; runtime: HIP runtime and tools on the host."
+    )
+    rocm_version: str = Field(
+        "auto", pattern=r"^(auto|[0-9]+\.[0-9]+)$", description="A ROCm release such as 7.2, or auto."
+    )
+
+
+class GpuRuntimeSettings(Strict):
+    """How containers get GPUs."""
+
+    gpu_runtime_method: Literal["auto", "cdi", "device-nodes"] = Field(
+        "auto", description="CDI through the vendor's toolkit, or plain device nodes (AMD only)."
+    )
+
+
+class InterconnectSettings(Strict):
+    """How GPUs reach each other, and which of them belong to us."""
+
+    interconnect_p2p: Literal["auto", "wanted", "off"] = Field(
+        "auto",
+        description="auto: PCIe P2P where driver and kernel can, after it is proven; wanted: choose a kernel that "
+        "can, or refuse; off: never over PCIe.",
+    )
+    interconnect_iommu: Literal["auto", "leave", "passthrough", "remapping"] = Field(
+        "auto", description="The IOMMU's mode; auto follows the vendor's advice for these cards."
+    )
+    interconnect_isolation: bool = Field(
+        False,
+        description="True keeps ACS as it is, as hosts need that pass devices to guests they do not trust.",
+    )
+    interconnect_display_gpus: tuple[PciAddress, ...] = Field(
+        (), description="GPUs that belong to the desktop, by PCI address, and are left alone."
+    )
+    interconnect_compute_gpus: tuple[PciAddress, ...] = Field(
+        (), description="GPUs to use although they would count as display cards."
+    )
+
+
+class PowerSettings(Strict):
+    """Persistence and power limits."""
+
+    power_persistence: bool = Field(True, description="Keep the driver initialised without clients (NVIDIA).")
+    power_limit_watts: dict[str, int] = Field(
+        {}, description="Watts by GPU name of the catalogue or PCI address; others keep their default."
+    )
