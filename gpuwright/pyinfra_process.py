@@ -74,7 +74,10 @@ def _remembering(connect_all: Callable[[State], None]) -> Callable[[State], None
 
 
 class _Masking(logging.Filter):
-    """With --debug pyinfra logs how it connects and becomes root, passwords included."""
+    """With --debug pyinfra logs how it connects and becomes root, passwords included.
+
+    Other messages stay as they are: a password may be a word, or a host's name.
+    """
 
     def __init__(self, made: Inventory) -> None:
         super().__init__()
@@ -83,6 +86,8 @@ class _Masking(logging.Filter):
 
     @override
     def filter(self, record: logging.LogRecord) -> bool:
+        if record.levelno > logging.DEBUG:
+            return True
         text = record.getMessage()
         for value in self._shown:
             text = text.replace(value, "***")

@@ -147,7 +147,9 @@ class InstalledPackage:
 
 @dataclass(frozen=True)
 class Kernel:
-    """A kernel below /lib/modules; `config` has the symbols that matter: (("PCI_P2PDMA", "y"), ...), unset ones "n".
+    """A kernel below /lib/modules, or the one that runs.
+
+    `config` has the symbols that matter: (("PCI_P2PDMA", "y"), ...), unset ones "n".
 
     An empty `config` means that no config file could be read.
     """

@@ -100,6 +100,10 @@ def _kernels(sections: Sections, running: str) -> tuple[Kernel, ...]:
             configs[release][more[0]] = more[1]
         else:
             raise unreadable(f"kernel line {line!r}", "kernel, config or set")
+    if running and sections.word("virtualisation") not in CONTAINERS:
+        headers.setdefault(
+            running, False
+        )  # it runs, although nothing of it lies here: a guest's, from outside
     return tuple(
         Kernel(release, release == running, headers[release], tuple(configs.get(release, {}).items()))
         for release in sorted(headers)

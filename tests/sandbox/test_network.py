@@ -88,9 +88,12 @@ def test_every_download_honours_the_network_settings(
     ca = tmp_path / "lab-ca.pem"
     authority.cert_pem.write_to_path(str(ca))
     sandbox.exec(HOST, "rm -f /usr/local/share/ca-certificates/tests.crt; update-ca-certificates --fresh")
-    sandbox.exec(HOST, "dpkg --purge curl; rm -rf /var/lib/gpuwright/models/web")
+    digest = hashlib.sha256(MODEL).hexdigest()
+    # The content may be there under another model's name: then nothing would be downloaded.
+    store = "/var/lib/gpuwright/models"
+    sandbox.exec(HOST, f"dpkg --purge curl; rm -rf {store}/web {store}/ok {store}/.blobs/{digest}")
     files.served["/web.gguf"] = Served(MODEL)
-    model = {"name": "web", "url": f"{files.url}/web.gguf", "sha256": hashlib.sha256(MODEL).hexdigest()}
+    model = {"name": "web", "url": f"{files.url}/web.gguf", "sha256": digest}
     registry = files.url.removeprefix("https://")
     network = {
         "base_proxy": url,

@@ -170,3 +170,13 @@ def test_nothing_and_unread(text: str) -> None:
 def test_a_damaged_line_is_an_error(section: str, line: str) -> None:
     with pytest.raises(GpuwrightError, match="line"):
         facts(**{section: line})
+
+
+def test_the_kernel_that_runs_is_there_although_nothing_of_it_lies_on_the_disk() -> None:
+    outside = facts(kernel="release 6.18.44-gpu\ncmdline quiet", kernels="kernel 6.8.0-52-generic yes")
+    assert [(kernel.release, kernel.running) for kernel in outside.found.kernels] == [
+        ("6.18.44-gpu", True),
+        ("6.8.0-52-generic", False),
+    ]
+    container = facts(kernel="release 6.18.44-gpu\ncmdline quiet", virtualisation="docker")
+    assert container.found.kernels == ()

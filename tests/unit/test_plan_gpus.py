@@ -36,3 +36,23 @@ def test_a_card_of_the_desktop_or_of_a_guest_needs_no_row_and_changes_nothing_el
         assert isinstance(plan, HostPlan), plan
         assert (plan.gpus[0].name, plan.gpus[0].use) == ("10de:ffff", use)
         assert (plan.drivers, plan.kernel, plan.runtimes) == (plain.drivers, plain.kernel, plain.runtimes)
+
+
+def test_a_recorded_machine_with_a_driver_at_work_is_adopted_and_nothing_changes() -> None:
+    """Four H200 in a guest. Its pid 1 is no systemd, for which alone it is refused: that is put aside here."""
+    recorded = HostFacts.from_json((FLEET / "h200-no-systemd" / "facts.json").read_text())
+    refused = plan_host(recorded, read_settings({}), catalog.load())
+    assert isinstance(refused, tuple) and [refusal.subject for refusal in refused] == ["init system"]
+    plan = plan_host(replace(recorded, init="systemd"), read_settings({}), catalog.load())
+    assert isinstance(plan, HostPlan), plan
+    (driver,) = plan.drivers
+    assert (driver.source, driver.delivery, driver.branch, driver.modules) == (
+        "unmanaged",
+        "unmanaged",
+        "580",
+        "open",
+    )
+    assert (driver.packages, driver.repositories, driver.blacklist, driver.options) == ((), (), (), ())
+    assert (plan.kernel.flavour, plan.kernel.packages, plan.kernel.arguments) == ("keep", (), ())
+    assert (plan.fabric.packages, plan.firmware.packages, plan.interconnect.acs_off) == ((), (), ())
+    assert plan.interconnect.p2p == "fabric"
