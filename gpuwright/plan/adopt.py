@@ -106,7 +106,9 @@ def _packaged(
     known = driver.modules if driver and driver.modules in FLAVOURS else ""
     nearest: tuple[tuple[bool, float], PackageSet, str] | None = None
     for row in catalog.nvidia.sets(site.os, source):
-        for kernel in dict.fromkeys((site.kernel, *row.kernels)) if known in ("", row.modules) else ():
+        for kernel in (
+            dict.fromkeys((site.modules_for, site.kernel, *row.kernels)) if known in ("", row.modules) else ()
+        ):
             names = row.names(branch, kernel)
             share = row.has(branch), len(installed.intersection(names)) / len(names)
             if nearest is None or share > nearest[0]:

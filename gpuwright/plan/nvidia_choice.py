@@ -24,15 +24,23 @@ OTHERWISE = 'Set nvidia_driver_source, nvidia_driver_branch and nvidia_driver_mo
 class Site:
     """What a driver meets on a host: `kernel` is the suffix of the kernel's metapackage, `kernel_version` 6.12.117.
 
-    Both are "" where nobody knows the kernel. `nvlink5`: a board whose switches need a manager of their own.
+    Both are "" where nobody knows the kernel. `kept` is the release of a kernel that stays (6.8.0-52-generic): a
+    metapackage of its modules would bring the newest kernel along. `nvlink5`: a board whose switches need a manager
+    of their own.
     """
 
     os: str
     arch: str
     kernel: str
     kernel_version: str
+    kept: str
     secure_boot: bool
     nvlink5: bool
+
+    @property
+    def modules_for(self) -> str:
+        """How packages of prebuilt modules end."""
+        return self.kept or self.kernel
 
 
 @dataclass(frozen=True)
@@ -44,7 +52,7 @@ class Candidate:
 
     def names(self, site: Site) -> tuple[str, ...]:
         """Its packages on a host."""
-        return self.row.names(self.branch.branch, site.kernel)
+        return self.row.names(self.branch.branch, site.modules_for)
 
 
 def site_of(facts: HostFacts, catalog: Catalog, gpus: tuple[Gpu, ...], kernel: KernelPlan) -> Site:
@@ -67,6 +75,7 @@ def site_of(facts: HostFacts, catalog: Catalog, gpus: tuple[Gpu, ...], kernel: K
         facts.arch,
         image.removeprefix(IMAGE),
         version,
+        kept=now.release if now and kernel.flavour == "keep" else "",
         secure_boot=facts.boot.secure_boot == "enabled",
         nvlink5=nvswitches(facts, catalog, gpus) == "board",
     )

@@ -169,6 +169,19 @@ def test_debians_open_modules_build_where_the_kernel_lacks_the_change() -> None:
     assert plan.options == ("NVreg_OpenRmEnableUnsupportedGpus=1",)
 
 
+def test_a_kernel_that_stays_gets_modules_of_its_own_release() -> None:
+    kernels = (Kernel("6.8.0-52-generic", True, True),)
+    facts = host("ubuntu 24.04", [RTX4090])
+    facts = replace(facts, found=replace(facts.found, kernels=kernels))
+    plan = driver_of(facts, kernel_flavour="keep")
+    assert plan.packages == ("linux-modules-nvidia-580-server-open-6.8.0-52-generic", *SIGNED[1:])
+    there = [(name, "580.95.05-0ubuntu0.24.04.1") for name in SIGNED]
+    after = with_found(facts, loaded("580.95.05", "open"), there)
+    assert driver_of(after, kernel_flavour="keep").packages == SIGNED  # another hand's, which works
+    ours = [(name, "580.95.05-0ubuntu0.24.04.1") for name in plan.packages]
+    assert driver_of(with_found(facts, loaded("580.95.05", "open"), ours), kernel_flavour="keep") == plan
+
+
 @pytest.mark.parametrize(
     ("branch", "names"),
     [
