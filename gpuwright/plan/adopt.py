@@ -106,9 +106,9 @@ def _packaged(
     known = driver.modules if driver and driver.modules in FLAVOURS else ""
     nearest: tuple[tuple[bool, float], PackageSet, str] | None = None
     for row in catalog.nvidia.sets(site.os, source):
-        for kernel in (
-            dict.fromkeys((site.modules_for, site.kernel, *row.kernels)) if known in ("", row.modules) else ()
-        ):
+        if known not in ("", row.modules):
+            continue
+        for kernel in dict.fromkeys((site.modules_for, site.kernel, *row.kernels)):
             names = row.names(branch, kernel)
             share = row.has(branch), len(installed.intersection(names)) / len(names)
             if nearest is None or share > nearest[0]:
