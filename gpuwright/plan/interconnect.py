@@ -9,7 +9,7 @@ from gpuwright.facts import HostFacts
 from gpuwright.plan.gpu_model import DriverPlan, Gpu, InterconnectPlan, KernelPlan
 from gpuwright.plan.iommu import guarded, iommu_mode
 from gpuwright.plan.kernel import tries_pcie
-from gpuwright.plan.kernel_choice import peers_over_pcie
+from gpuwright.plan.kernel.choice import peers_over_pcie
 from gpuwright.plan.model import Reason
 from gpuwright.plan.notes import Notes
 from gpuwright.plan.peers import Peers, amd_over_pcie, cards, narrow, peer_groups, routed

@@ -13,7 +13,7 @@ from gpuwright.facts.model import Found, InstalledPackage
 from gpuwright.plan.gpu_model import KernelPlan
 from gpuwright.plan.gpus import plan_gpus
 from gpuwright.plan.kernel import plan_kernel
-from gpuwright.plan.kernel_choice import built_version
+from gpuwright.plan.kernel.choice import built_version
 from gpuwright.plan.notes import Notes
 from gpuwright.settings import read_settings
 from tests.synthetic import host, kernel_row, running, with_kernel

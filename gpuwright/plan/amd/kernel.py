@@ -8,7 +8,7 @@ from gpuwright.catalog import Catalog
 from gpuwright.catalog.amd import series
 from gpuwright.facts import HostFacts
 from gpuwright.plan.gpu_model import KernelPlan
-from gpuwright.plan.kernel_choice import built_version
+from gpuwright.plan.kernel.choice import built_version
 
 
 @dataclass(frozen=True)

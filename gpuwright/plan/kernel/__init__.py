@@ -6,8 +6,8 @@ from gpuwright.catalog import Catalog
 from gpuwright.facts import HostFacts
 from gpuwright.plan.gpu_model import Gpu, KernelPlan
 from gpuwright.plan.iommu import iommu_arguments, iommu_mode
-from gpuwright.plan.kernel_choice import Choice
-from gpuwright.plan.kernel_policy import choose
+from gpuwright.plan.kernel.choice import Choice
+from gpuwright.plan.kernel.policy import choose
 from gpuwright.plan.model import Reason
 from gpuwright.plan.notes import Notes
 from gpuwright.plan.peers import Peers, amd_over_pcie, cards, peer_groups, routed

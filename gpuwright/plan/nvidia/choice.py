@@ -11,8 +11,8 @@ from gpuwright.errors import Refusal
 from gpuwright.facts import HostFacts
 from gpuwright.plan.fabric import WHOSE, nvswitches
 from gpuwright.plan.gpu_model import Gpu, KernelPlan
-from gpuwright.plan.kernel_choice import DEB_ARCH, built_version, running
-from gpuwright.plan.nvidia_window import Window, named
+from gpuwright.plan.kernel.choice import DEB_ARCH, built_version, running
+from gpuwright.plan.nvidia.window import Window, named
 
 # The distribution's come first: they follow its kernels and its security updates, and Ubuntu's are signed.
 SOURCES: tuple[Source, ...] = ("distribution", "nvidia")

@@ -10,8 +10,8 @@ from gpuwright.catalog.nvidia import PackageSet, Source, numbers
 from gpuwright.errors import Refusal
 from gpuwright.facts import HostFacts
 from gpuwright.facts.model import Driver, InstalledPackage
-from gpuwright.plan.nvidia_choice import SOURCES, Candidate, Site
-from gpuwright.plan.nvidia_window import FLAVOURS, Window
+from gpuwright.plan.nvidia.choice import SOURCES, Candidate, Site
+from gpuwright.plan.nvidia.window import FLAVOURS, Window
 
 SUBJECT = "nvidia driver"
 RUN = "nvidia-run"

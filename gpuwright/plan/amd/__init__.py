@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from gpuwright.catalog import Catalog
 from gpuwright.facts import HostFacts
-from gpuwright.plan.amd_driver import DriverChoice, choose_driver
-from gpuwright.plan.amd_kernel import version_of
+from gpuwright.plan.amd.driver import DriverChoice, choose_driver
+from gpuwright.plan.amd.kernel import version_of
+from gpuwright.plan.amd.rocm import plan_rocm, repository
 from gpuwright.plan.gpu_model import DriverPlan, Gpu, KernelPlan
 from gpuwright.plan.model import AptRepository
 from gpuwright.plan.notes import Notes
 from gpuwright.plan.pins import pins_for
-from gpuwright.plan.rocm import plan_rocm, repository
 from gpuwright.settings import HostSettings
 
 MODULE = "amdgpu"

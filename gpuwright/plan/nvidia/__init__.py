@@ -7,12 +7,12 @@ import re
 from gpuwright.catalog import Catalog
 from gpuwright.errors import Refusal
 from gpuwright.facts import HostFacts
-from gpuwright.plan.adopt import SUBJECT, There, found_driver, is_installed, misfit
 from gpuwright.plan.gpu_model import DriverPlan, Gpu, KernelPlan
 from gpuwright.plan.notes import Notes
-from gpuwright.plan.nvidia_choice import SOURCES, Candidate, Site, choose, site_of
-from gpuwright.plan.nvidia_slice import SliceMaker
-from gpuwright.plan.nvidia_window import Window, allowed
+from gpuwright.plan.nvidia.adopt import SUBJECT, There, found_driver, is_installed, misfit
+from gpuwright.plan.nvidia.choice import SOURCES, Candidate, Site, choose, site_of
+from gpuwright.plan.nvidia.slice import SliceMaker
+from gpuwright.plan.nvidia.window import Window, allowed
 from gpuwright.settings import HostSettings
 from gpuwright.settings.gpus import NvidiaDriverSettings
 

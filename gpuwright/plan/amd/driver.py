@@ -9,12 +9,12 @@ from gpuwright.catalog import Catalog
 from gpuwright.catalog.amd import DkmsRow, RocmRow, series
 from gpuwright.facts import HostFacts
 from gpuwright.facts.model import Driver, InstalledPackage
-from gpuwright.plan.amd_kernel import KernelVersion, has_headers, version_of
+from gpuwright.plan.amd.kernel import KernelVersion, has_headers, version_of
+from gpuwright.plan.amd.rocm import gpu_name
 from gpuwright.plan.firmware import firmware_for
 from gpuwright.plan.gpu_model import Gpu, KernelPlan
 from gpuwright.plan.model import Reason
 from gpuwright.plan.notes import Notes
-from gpuwright.plan.rocm import gpu_name
 from gpuwright.settings import HostSettings
 
 SETTING = "setting rocm_driver"

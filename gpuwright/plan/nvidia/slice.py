@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 from gpuwright.catalog import Catalog
 from gpuwright.catalog.nvidia import BranchRow, PackageSet
-from gpuwright.plan.adopt import There
 from gpuwright.plan.gpu_model import DriverPlan, Gpu
-from gpuwright.plan.kernel_choice import DEB_ARCH
+from gpuwright.plan.kernel.choice import DEB_ARCH
 from gpuwright.plan.model import AptRepository
 from gpuwright.plan.notes import Notes
-from gpuwright.plan.nvidia_choice import Candidate, Site, listed, offered
-from gpuwright.plan.nvidia_window import Window
+from gpuwright.plan.nvidia.adopt import There
+from gpuwright.plan.nvidia.choice import Candidate, Site, listed, offered
+from gpuwright.plan.nvidia.window import Window
 from gpuwright.plan.pins import pins_for
 from gpuwright.settings import HostSettings
 

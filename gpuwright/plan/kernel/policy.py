@@ -7,7 +7,7 @@ from dataclasses import replace
 from gpuwright.catalog import Catalog
 from gpuwright.facts import HostFacts
 from gpuwright.facts.model import AMD
-from gpuwright.plan.kernel_choice import (
+from gpuwright.plan.kernel.choice import (
     PEER,
     Choice,
     Need,
