@@ -166,8 +166,8 @@ def _unsigned(row: PackageSet, version: str, site: Site, catalog: Catalog) -> It
         "the console while it boots), and it will be adopted."
     )
     if any(other.delivery == "prebuilt" for other in catalog.nvidia.sets(site.os, "distribution")):
-        remedy += " The distribution's modules are signed: nvidia_driver_source, nvidia_driver_branch and "
-        remedy += 'kernel_flavour = "auto".'
+        remedy += " Or take the distribution's modules, which are signed: set nvidia_driver_source, "
+        remedy += 'nvidia_driver_branch and kernel_flavour to "auto".'
     yield Refusal(
         "secure boot",
         f"enabled, and the {row.modules} modules of {version} are built and signed on the host (dkms), by a key that "
