@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
@@ -11,6 +10,7 @@ from pydantic import Field
 
 from gpuwright.catalog.pins import PinRow
 from gpuwright.catalog.row import Row
+from gpuwright.catalog.version import numbers
 
 
 class TargetRow(Row):
@@ -158,7 +158,7 @@ class AmdCatalog:
 
     def kernel_floor(self, targets: Iterable[str]) -> str:
         """The first kernel series whose own amdgpu drives all of `targets`, "" for none."""
-        return max((self.target(name).kernel for name in targets), key=series, default="")
+        return max((self.target(name).kernel for name in targets), key=numbers, default="")
 
     def supported(self, os: str, gpus: Iterable[str]) -> SupportRow | None:
         """Where AMD supports all these GPUs (names of their rows) with its own driver on a release."""
@@ -169,7 +169,7 @@ class AmdCatalog:
     def has_four_arguments(self, version: str) -> bool:
         """Whether pci_resize_resource() has a fourth argument in a kernel of a stable series ("6.12.117")."""
         return any(
-            series(version)[:2] == series(row.series) and series(version) >= series(row.first)
+            numbers(version)[:2] == numbers(row.series) and numbers(version) >= numbers(row.first)
             for row in self.resize_arguments
         )
 
@@ -179,12 +179,3 @@ class AmdCatalog:
             if uri.startswith(row.uri):
                 return row
         raise KeyError(uri)
-
-
-def series(version: str) -> tuple[int, ...]:
-    """A dotted version for comparison, without what follows it; "" is before all.
-
-    >>> series("6.12.117+deb13-amd64"), series("6.5"), series("")
-    ((6, 12, 117), (6, 5), ())
-    """
-    return tuple(int(part) for part in re.match(r"[0-9.]*", version)[0].split(".") if part)  # type: ignore[index]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from gpuwright.catalog.row import Row
+from gpuwright.catalog.version import at_least
 
 Built = Literal["y", "m", "n", "unknown"]
 
@@ -96,17 +97,3 @@ class KernelCatalog:
         """What P2P over PCIe needs in a kernel of this version."""
         fitting = [row for row in self.peer_options if at_least(version, row.series)]
         return fitting[-1] if fitting else self.peer_options[0]
-
-
-def at_least(version: str, floor: str) -> bool:
-    """Whether a kernel version (6.12.117, 6.8.0-52-generic) is `floor` (6.12, "" for any) or newer.
-
-    >>> at_least("6.12.117+deb13-amd64", "6.9"), at_least("6.8.0-52-generic", "6.12")
-    (True, False)
-    """
-    return _numbers(version) >= _numbers(floor)
-
-
-def _numbers(version: str) -> tuple[int, ...]:
-    plain = re.match(r"[0-9.]*", version)
-    return tuple(int(number) for number in plain[0].split(".") if number) if plain else ()

@@ -9,6 +9,7 @@ from typing import Literal
 
 from gpuwright.catalog.pins import PinRow
 from gpuwright.catalog.row import Row
+from gpuwright.catalog.version import numbers
 
 Modules = Literal["open", "proprietary"]
 Source = Literal["distribution", "nvidia"]
@@ -279,16 +280,6 @@ class NvidiaCatalog:
     def is_driver_package(self, name: str, version: str) -> bool:
         """Whether an installed package is a part of NVIDIA's driver."""
         return any(row.fits(name, version) for row in self.driver_packages)
-
-
-def numbers(version: str) -> tuple[int, ...]:
-    """The numbers that a version starts with, for comparing.
-
-    >>> numbers("580.126.09-1ubuntu1"), numbers("6.12.117+deb13-amd64"), numbers("unknown")
-    ((580, 126, 9), (6, 12, 117), ())
-    """
-    start = re.match(r"\d+(\.\d+)*", version)
-    return tuple(int(number) for number in start[0].split(".")) if start else ()
 
 
 def _reached(version: str, floors: Iterable[str], *, parts: int) -> bool:

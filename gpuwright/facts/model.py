@@ -28,6 +28,7 @@ CONTAINERS = frozenset(
     {"docker", "podman", "lxc", "lxc-libvirt", "systemd-nspawn", "openvz", "rkt", "wsl", "proot"}
 )
 
+_DEBIAN_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 _FORBID: ConfigDict = {"extra": "forbid", "allow_inf_nan": False}
 # What a kernel counts; a facts file may come from anywhere.
 Count = Annotated[int, Field(ge=0, lt=2**63)]
@@ -59,6 +60,11 @@ class PciDevice:
     boot_display: bool = False
     acs: bool | None = None
     passthrough: bool = False
+
+    @property
+    def subsystem(self) -> str:
+        """The card's maker and model: 1002:0e3b."""
+        return f"{self.subsystem_vendor}:{self.subsystem_device}"
 
 
 @dataclass(frozen=True)
@@ -253,6 +259,16 @@ class HostFacts:
     boot: Boot
     found: Found
     readings: Readings
+
+    @property
+    def release(self) -> str:
+        """The distribution's release, as the catalogue names it: debian 13."""
+        return f"{self.os_id} {self.os_version}"
+
+    @property
+    def debian_arch(self) -> str:
+        """The architecture as packages name it: amd64."""
+        return _DEBIAN_ARCHITECTURES.get(self.arch, self.arch)
 
     @property
     def display(self) -> tuple[PciDevice, ...]:

@@ -74,7 +74,7 @@ def plan_host(facts: HostFacts, settings: HostSettings, catalog: Catalog) -> Hos
 
 def _supported(facts: HostFacts, catalog: Catalog, notes: Notes) -> None:
     known = [f"{row.id} {row.version}" for row in catalog.releases]
-    if f"{facts.os_id} {facts.os_version}" not in known:
+    if facts.release not in known:
         notes.refuse(
             "operating system",
             facts.os_name or "no name in os-release",

@@ -18,7 +18,6 @@ DROP_INS = "/etc/systemd/system/docker.service.d"
 # The `local` driver keeps at most 5 files of 20 MB for a container; the default, json-file, keeps everything
 # (docs.docker.com, "Local file logging driver").
 DEFAULTS: dict[str, Json] = {"log-driver": "local"}
-DEBIAN_ARCHITECTURE = {"x86_64": "amd64", "aarch64": "arm64"}
 
 
 def plan_container_engine(
@@ -91,7 +90,7 @@ def _docker_com(facts: HostFacts, catalog: Catalog, notes: Notes) -> tuple[AptRe
             uri=row.uri.format(os_id=facts.os_id),
             suite=facts.os_codename,
             components=row.components,
-            architecture=DEBIAN_ARCHITECTURE[facts.arch],
+            architecture=facts.debian_arch,
             key_url=row.key_url.format(os_id=facts.os_id),
             key_fingerprint=row.key_fingerprint,
         ),

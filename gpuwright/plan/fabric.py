@@ -33,7 +33,7 @@ def plan_fabric(
         return NOTHING
     if driver.source == "unmanaged":
         return _of_another_hand(facts, driver, notes)
-    os = f"{facts.os_id} {facts.os_version}"
+    os = facts.release
     branch = int(driver.branch)
     rows = catalog.nvidia.fabrics
     row = next(

@@ -41,7 +41,7 @@ def plan_firmware(
     targets = tuple(sorted({gpu.target for gpu in gpus if gpu.vendor == "amd" and gpu.use == "compute"}))
     row = firmware_for(facts, catalog, targets)
     if row is None:
-        newest = [row for row in catalog.amd.firmware if row.os == f"{facts.os_id} {facts.os_version}"][-1:]
+        newest = [row for row in catalog.amd.firmware if row.os == facts.release][-1:]
         missing = [target for target in targets if not newest or target not in newest[0].targets]
         notes.refuse(
             "firmware",
@@ -60,7 +60,7 @@ def plan_firmware(
 
 def firmware_for(facts: HostFacts, catalog: Catalog, targets: tuple[str, ...]) -> FirmwareRow | None:
     """The first package of the release with files for all of `targets`."""
-    rows = (row for row in catalog.amd.firmware if row.os == f"{facts.os_id} {facts.os_version}")
+    rows = (row for row in catalog.amd.firmware if row.os == facts.release)
     return next((row for row in rows if set(targets) <= set(row.targets)), None)
 
 

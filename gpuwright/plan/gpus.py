@@ -50,8 +50,7 @@ def plan_gpus(facts: HostFacts, settings: HostSettings, catalog: Catalog, notes:
 
 
 def _row(device: PciDevice, catalog: Catalog) -> GpuRow | None:
-    subsystem = f"{device.subsystem_vendor}:{device.subsystem_device}"
-    return catalog.gpus.row(device.vendor, device.device, subsystem)
+    return catalog.gpus.row(device.vendor, device.device, device.subsystem)
 
 
 def _left_alone(device: PciDevice, settings: HostSettings) -> tuple[str, str] | None:
@@ -78,8 +77,7 @@ def _use(device: PciDevice, row: GpuRow, others: list[GpuRow], settings: HostSet
 def _unknown(device: PciDevice, notes: Notes) -> None:
     notes.refuse(
         f"gpu {device.address}",
-        f"{device.vendor}:{device.device} (subsystem {device.subsystem_vendor}:{device.subsystem_device}) is not in "
-        "the catalogue",
+        f"{device.vendor}:{device.device} (subsystem {device.subsystem}) is not in the catalogue",
         "a card whose driver, memory and limits are known",
         "Add a row with its source to gpuwright/catalog/gpus_*.toml, or remove the card; one that only draws the "
         f'desktop is left alone with interconnect_display_gpus = ["{device.address}"].',

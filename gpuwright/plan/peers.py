@@ -56,9 +56,7 @@ def cards(facts: HostFacts, gpus: tuple[Gpu, ...], catalog: Catalog) -> tuple[Ca
     found = []
     for gpu in gpus:
         device = devices[gpu.address]
-        row = catalog.gpus.row(
-            device.vendor, device.device, f"{device.subsystem_vendor}:{device.subsystem_device}"
-        )
+        row = catalog.gpus.row(device.vendor, device.device, device.subsystem)
         if row and gpu.use == "compute":
             found.append(Card(gpu, device, row))
     return tuple(found)

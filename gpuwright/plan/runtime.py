@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from gpuwright.catalog import Catalog
-from gpuwright.catalog.kernels import at_least
 from gpuwright.catalog.runtimes import RuntimeRow
+from gpuwright.catalog.version import at_least
 from gpuwright.facts import HostFacts
-from gpuwright.plan.container_engine import DEBIAN_ARCHITECTURE
 from gpuwright.plan.gpu_model import DriverPlan, Gpu, RuntimePlan
 from gpuwright.plan.model import AptRepository
 from gpuwright.plan.notes import Notes
@@ -40,7 +39,7 @@ def _row(
 ) -> RuntimeRow | None:
     """The first way that is allowed and can be had; a refusal where there is none."""
     declared = settings.gpu_runtime.gpu_runtime_method
-    os = f"{facts.os_id} {facts.os_version}"
+    os = facts.release
     ways = [row for row in catalog.runtimes if row.vendor == vendor]
     allowed = [row for row in ways if declared in ("auto", row.method)]
     fitting = [row for row in allowed if row.fits(os, facts.arch)]
@@ -65,7 +64,7 @@ def _engine_knows(
     row: RuntimeRow, facts: HostFacts, settings: HostSettings, catalog: Catalog, notes: Notes
 ) -> None:
     """Refuses a method that the release's own Docker is too old for; one from elsewhere that is there is kept."""
-    os = f"{facts.os_id} {facts.os_version}"
+    os = facts.release
     docker = next((docker for docker in catalog.dockers if docker.os == os), None)
     source = settings.container_engine.container_engine_source
     others = catalog.packages_for("docker-distribution", facts.os_id, facts.os_version).alternatives
@@ -81,10 +80,10 @@ def _engine_knows(
 
 
 def _repositories(row: RuntimeRow, facts: HostFacts) -> tuple[AptRepository, ...]:
-    suite = row.suite(f"{facts.os_id} {facts.os_version}")
+    suite = row.suite(facts.release)
     if not row.packages or suite is None:
         return ()
-    arch = DEBIAN_ARCHITECTURE[facts.arch]
+    arch = facts.debian_arch
     uri = row.uri.format(arch=arch)
     return (AptRepository(row.name, uri, suite, row.components, arch, row.key_url, row.key_fingerprint),)
 

@@ -73,7 +73,7 @@ def rows(facts: HostFacts, gpus: GpuCatalog) -> Iterator[tuple[str, str]]:
 
 
 def _gpu(device: PciDevice, gpus: GpuCatalog, driver: str) -> str:
-    row = gpus.row(device.vendor, device.device, f"{device.subsystem_vendor}:{device.subsystem_device}")
+    row = gpus.row(device.vendor, device.device, device.subsystem)
     unknown = ", not in the catalogue" if device.vendor in (NVIDIA, AMD) else ""
     name = row.name if row else f"{device.vendor}:{device.device}{unknown}"
     words = [f"{device.address} {name}"]

@@ -11,8 +11,9 @@ import pytest
 from pydantic import ValidationError
 
 from gpuwright import catalog
-from gpuwright.catalog.amd import AmdCatalog, series
+from gpuwright.catalog.amd import AmdCatalog
 from gpuwright.catalog.gpus import GpuRow
+from gpuwright.catalog.version import numbers
 
 ROWS = catalog.load()
 AMD = ROWS.amd
@@ -90,7 +91,7 @@ def test_newer_firmware_of_a_release_has_what_the_older_has() -> None:
 
 def test_releases_stand_newest_first() -> None:
     for rows in (AMD.dkms, AMD.rocm):
-        versions = [series(row.version) for row in rows]
+        versions = [numbers(row.version) for row in rows]
         assert versions == sorted(versions, reverse=True)
 
 

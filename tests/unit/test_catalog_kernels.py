@@ -7,7 +7,8 @@ import re
 import pytest
 
 from gpuwright import catalog
-from gpuwright.catalog.kernels import KernelRow, at_least
+from gpuwright.catalog.kernels import KernelRow
+from gpuwright.catalog.version import at_least
 from tests.synthetic import RELEASES, release_of
 
 CATALOG = catalog.load()

@@ -9,7 +9,7 @@ import pytest
 
 from gpuwright import catalog
 from gpuwright.catalog import Catalog
-from gpuwright.catalog.nvidia import numbers
+from gpuwright.catalog.version import numbers
 from gpuwright.errors import Refusal
 from gpuwright.facts import NVIDIA, HostFacts, PciDevice
 from gpuwright.facts.model import Driver, InstalledPackage, Kernel, Leftover

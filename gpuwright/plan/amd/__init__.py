@@ -72,7 +72,7 @@ def _driver_packages(
     row = choice.row
     if row is None:
         return (), ()
-    suite = row.suites.get(f"{facts.os_id} {facts.os_version}")
+    suite = row.suites.get(facts.release)
     return ((repository("amdgpu", row.uri, suite, catalog),) if suite else ()), row.packages
 
 

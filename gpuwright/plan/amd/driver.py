@@ -6,7 +6,8 @@ import re
 from dataclasses import dataclass
 
 from gpuwright.catalog import Catalog
-from gpuwright.catalog.amd import DkmsRow, RocmRow, series
+from gpuwright.catalog.amd import DkmsRow, RocmRow
+from gpuwright.catalog.version import numbers
 from gpuwright.facts import HostFacts
 from gpuwright.facts.model import Driver, InstalledPackage
 from gpuwright.plan.amd.kernel import KernelVersion, has_headers, version_of
@@ -131,7 +132,7 @@ class _Asked:
         auto = self.settings.rocm.rocm_driver == "auto"
         support = self.catalog.amd.supported(self.os, (gpu.name for gpu in self.gpus))
         fitting = self._fitting() if auto and not self._obstacle() else None
-        if support and fitting and self.kernel and series(self.kernel.text)[:2] == series(support.kernel):
+        if support and fitting and self.kernel and numbers(self.kernel.text)[:2] == numbers(support.kernel):
             reason = f"AMD supports these cards on {self.os} with Linux {support.kernel} and its own driver"
             return self._new(fitting, Reason(reason, f"{support.source}; {fitting.source}"))
         floor = self.catalog.amd.kernel_floor(gpu.target for gpu in self.gpus)
@@ -217,8 +218,8 @@ class _Asked:
         """Why this release does not build for the kernel; "" where it does, or where nobody knows."""
         if self.kernel is None:
             return ""
-        now = series(self.kernel.text)[:2]
-        if not series(row.kernel_first) <= now <= series(row.kernel_last):
+        now = numbers(self.kernel.text)[:2]
+        if not numbers(row.kernel_first) <= now <= numbers(row.kernel_last):
             return f"builds for Linux {row.kernel_first} to {row.kernel_last}, not for {self.kernel.text}"
         if row.three_arguments and self.catalog.amd.has_four_arguments(self.kernel.text):
             return f"calls pci_resize_resource with three arguments, Linux {self.kernel.text} has four"
@@ -236,7 +237,7 @@ class _Asked:
 
     def _too_old(self, floor: str) -> DriverChoice | None:
         """Where the kernel's planner has not refused it already."""
-        newest = max(self.gpus, key=lambda gpu: series(self.catalog.amd.target(gpu.target).kernel))
+        newest = max(self.gpus, key=lambda gpu: numbers(self.catalog.amd.target(gpu.target).kernel))
         if any(refusal.subject == "kernel" for refusal in self.notes.refusals):
             return None
         return self._refuse(

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from gpuwright.catalog import Catalog
-from gpuwright.catalog.amd import series
+from gpuwright.catalog.version import at_least
 from gpuwright.facts import HostFacts
 from gpuwright.plan.gpu_model import KernelPlan
-from gpuwright.plan.kernel.choice import built_version
+from gpuwright.plan.kernel.choice import built_version, planned_row, running
 
 
 @dataclass(frozen=True)
@@ -19,22 +19,19 @@ class KernelVersion:
 
     def before(self, floor: str) -> bool:
         """Whether it is older than a series or version."""
-        return series(self.text) < series(floor)
+        return not at_least(self.text, floor)
 
 
 def version_of(facts: HostFacts, catalog: Catalog, kernel: KernelPlan) -> KernelVersion | None:
     """The version of the planned kernel; None for one that is kept and could not be read."""
-    os = f"{facts.os_id} {facts.os_version}"
     if kernel.flavour == "keep":
-        release = next((found.release for found in facts.found.kernels if found.running), "")
-        return KernelVersion(release) if release else None
+        now = running(facts)
+        return KernelVersion(now.release) if now else None
     if kernel.flavour == "built":
-        built = built_version(catalog, os, kernel)
+        built = built_version(catalog, facts.release, kernel)
         return KernelVersion(built) if built else None
-    for row in catalog.kernels.offered(os):
-        if (row.flavour, row.suite) == (kernel.flavour, kernel.suite):
-            return KernelVersion(row.version)
-    return None
+    row = planned_row(facts, catalog, kernel)
+    return KernelVersion(row.version) if row else None
 
 
 def has_headers(facts: HostFacts, kernel: KernelPlan) -> bool:

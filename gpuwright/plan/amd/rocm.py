@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from gpuwright.catalog import Catalog
-from gpuwright.catalog.amd import RocmRow, TargetRow, series
+from gpuwright.catalog.amd import RocmRow, TargetRow
+from gpuwright.catalog.version import numbers
 from gpuwright.facts import HostFacts
 from gpuwright.plan.gpu_model import Gpu
 from gpuwright.plan.model import AptRepository, Reason
@@ -31,7 +32,7 @@ def plan_rocm(
     why = Reason("rocm_packages is none: containers bring ROCm", "setting rocm_packages")
     if settings.rocm.rocm_packages == "none" and declared == "auto":
         return Rocm(None, (), (), why)
-    os = f"{facts.os_id} {facts.os_version}"
+    os = facts.release
     rows = [row for row in catalog.amd.rocm if declared in ("auto", row.version)]
     if not rows:
         versions = ", ".join(row.version for row in catalog.amd.rocm)
@@ -93,8 +94,8 @@ def gpu_name(gpu: Gpu) -> str:
 
 def supports(row: RocmRow, target: TargetRow) -> bool:
     """Whether a release has code for a target."""
-    first, last = series(target.rocm_first), series(target.rocm_last)
-    return bool(first) and first <= series(row.version) and (not last or series(row.version) <= last)
+    first, last = numbers(target.rocm_first), numbers(target.rocm_last)
+    return bool(first) and first <= numbers(row.version) and (not last or numbers(row.version) <= last)
 
 
 def _unsupported(row: RocmRow, catalog: Catalog, gpus: tuple[Gpu, ...]) -> list[Gpu]:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from gpuwright.catalog import Catalog
-from gpuwright.catalog.kernels import BuildRow, KernelRow, at_least
+from gpuwright.catalog.kernels import BuildRow, KernelRow
+from gpuwright.catalog.version import at_least, numbers
 from gpuwright.facts import HostFacts
 from gpuwright.facts.model import Kernel
 from gpuwright.plan.gpu_model import KernelPlan
 from gpuwright.plan.model import Reason
 
 PEER = "HSA_AMD_P2P"
-DEB_ARCH = {"x86_64": "amd64", "aarch64": "arm64"}
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def running(facts: HostFacts) -> Kernel | None:
 def kept(facts: HostFacts, catalog: Catalog, why: Reason) -> Choice:
     """The kernel that is there, whatever it is."""
     now = running(facts)
-    row = catalog.kernels.running(_os(facts), now.release) if now else None
+    row = catalog.kernels.running(facts.release, now.release) if now else None
     options: dict[str, str] = {**row.options} if row else dict(now.config) if now else {}
     intel = options.get("INTEL_IOMMU_DEFAULT_ON") == "y"
     return Choice("keep", "", (), (), _known(options), intel, True, why)
@@ -67,7 +67,7 @@ def of_row(row: KernelRow, facts: HostFacts, why: Reason) -> Choice:
     return Choice(
         flavour=row.flavour,
         suite=row.suite,
-        packages=row.packages(DEB_ARCH.get(facts.arch, facts.arch)),
+        packages=row.packages(facts.debian_arch),
         config=(),
         p2p=_known({**row.options}),
         intel_iommu=row.options.get("INTEL_IOMMU_DEFAULT_ON") == "y",
@@ -102,10 +102,15 @@ def peers_over_pcie(facts: HostFacts, catalog: Catalog, plan: KernelPlan) -> boo
         return True
     if plan.flavour == "keep":
         return kept(facts, catalog, Reason("", "")).p2p
-    arch = DEB_ARCH.get(facts.arch, facts.arch)
-    offered = catalog.kernels.offered(_os(facts))
-    row = next(r for r in offered if (r.suite, r.packages(arch)) == (plan.suite, plan.packages))
-    return _known({**row.options})
+    row = planned_row(facts, catalog, plan)
+    return _known({**row.options}) if row else None
+
+
+def planned_row(facts: HostFacts, catalog: Catalog, plan: KernelPlan) -> KernelRow | None:
+    """The catalogue's row of a planned kernel; None for one that is kept or built."""
+    wanted = (plan.suite, plan.packages)
+    offered = catalog.kernels.offered(facts.release)
+    return next((row for row in offered if (row.suite, row.packages(facts.debian_arch)) == wanted), None)
 
 
 def unmet(row: KernelRow, facts: HostFacts, catalog: Catalog, need: Need) -> tuple[tuple[str, str], ...]:
@@ -119,7 +124,7 @@ def unmet_by_kept(facts: HostFacts, catalog: Catalog, need: Need) -> tuple[tuple
     now = running(facts)
     if now is None:
         return (("which kernel runs could not be read", f"{PEER}=y"),) if need.p2p else ()
-    row = catalog.kernels.running(_os(facts), now.release)
+    row = catalog.kernels.running(facts.release, now.release)
     options: dict[str, str] = {**row.options} if row else dict(now.config)
     if not options:
         return ((f"the configuration of {now.release} could not be read", f"{PEER}=y"),) if need.p2p else ()
@@ -132,27 +137,27 @@ def adopted(facts: HostFacts, catalog: Catalog, need: Need) -> KernelRow | None:
     The order makes the choice a fixed point: what a deploy adds is the row that this chose, and the kernel that runs
     after it is that one too.
     """
-    arch = DEB_ARCH.get(facts.arch, facts.arch)
+    arch = facts.debian_arch
     now = running(facts)
     found = []
-    for index, row in enumerate(catalog.kernels.offered(_os(facts))):
+    for index, row in enumerate(catalog.kernels.offered(facts.release)):
         installed = any(row.is_installed_as(p.name, p.version, arch) for p in facts.found.packages)
-        runs = now is not None and catalog.kernels.running(_os(facts), now.release) == row
+        runs = now is not None and catalog.kernels.running(facts.release, now.release) == row
         if (installed or runs) and not unmet(row, facts, catalog, need):
-            found.append(((_series(row), installed, -index), row))
+            found.append(((numbers(row.series), installed, -index), row))
     return max(found, key=lambda item: item[0])[1] if found else None
 
 
 def first_fit(facts: HostFacts, catalog: Catalog, need: Need) -> KernelRow | None:
     """The first that the release offers with what is needed."""
     return next(
-        (row for row in catalog.kernels.offered(_os(facts)) if not unmet(row, facts, catalog, need)), None
+        (row for row in catalog.kernels.offered(facts.release) if not unmet(row, facts, catalog, need)), None
     )
 
 
 def build_for(facts: HostFacts, catalog: Catalog, need: Need) -> BuildRow | None:
     """The first source of the release that is new enough."""
-    rows = (row for row in catalog.kernels.builds if row.os == _os(facts))
+    rows = (row for row in catalog.kernels.builds if row.os == facts.release)
     return next((row for row in rows if all(at_least(row.series, floor) for _, floor in need.floors)), None)
 
 
@@ -173,20 +178,12 @@ def built_version(catalog: Catalog, os: str, plan: KernelPlan) -> str:
 def _of_its_own(row: KernelRow | None, facts: HostFacts, catalog: Catalog, need: Need) -> Need:
     """What a kernel has to bring itself, where AMD's own driver may serve the cards on it; None: a foreign kernel."""
     now = running(facts)
-    runs = now is not None and catalog.kernels.running(_os(facts), now.release) == row
+    runs = now is not None and catalog.kernels.running(facts.release, now.release) == row
     there = any(driver.name == "amdgpu" and driver.modules == "dkms" for driver in facts.found.drivers)
-    support = catalog.amd.supported(_os(facts), (name for name, _ in need.floors))
+    support = catalog.amd.supported(facts.release, (name for name, _ in need.floors))
     series = row.series if row else ""
     served = (there and runs) or (support is not None and support.kernel == series)
     return replace(need, floors=()) if need.vendor_driver and served else need
-
-
-def _os(facts: HostFacts) -> str:
-    return f"{facts.os_id} {facts.os_version}"
-
-
-def _series(row: KernelRow) -> tuple[int, ...]:
-    return tuple(int(number) for number in row.series.split("."))
 
 
 def _known(options: dict[str, str]) -> bool | None:

@@ -51,7 +51,7 @@ def choose(
         return _declared(facts, catalog, declared, need, notes)
     if not compute:
         return kept(facts, catalog, Reason("no GPU for computing asks for a kernel", "role kernel"))
-    if now and catalog.kernels.running(f"{facts.os_id} {facts.os_version}", now.release) is None:
+    if now and catalog.kernels.running(facts.release, now.release) is None:
         why = Reason(f"{now.release} is not of {facts.os_name}: somebody chose it", "catalogue, kernels.toml")
         return _kept(facts, catalog, need, why, notes)
     return _auto(facts, settings, catalog, need, peers, notes)
@@ -88,7 +88,7 @@ def _auto(
         return of_row(
             there, facts, Reason("installed or running already, and it has what the GPUs need", there.source)
         )
-    offered = catalog.kernels.offered(f"{facts.os_id} {facts.os_version}")
+    offered = catalog.kernels.offered(facts.release)
     row = first_fit(facts, catalog, need)
     if row is None and peers and peers.bridged:
         need = replace(need, p2p=False)  # a bridge that the bus does not show may join them
@@ -114,7 +114,7 @@ def _auto(
 
 
 def _declared(facts: HostFacts, catalog: Catalog, flavour: str, need: Need, notes: Notes) -> Choice:
-    offered = catalog.kernels.offered(f"{facts.os_id} {facts.os_version}")
+    offered = catalog.kernels.offered(facts.release)
     row = next((row for row in offered if row.flavour == flavour), None)
     if row is None:
         notes.refuse(

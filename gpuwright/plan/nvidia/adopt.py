@@ -6,7 +6,8 @@ from collections import Counter
 from dataclasses import dataclass
 
 from gpuwright.catalog import Catalog
-from gpuwright.catalog.nvidia import PackageSet, Source, numbers
+from gpuwright.catalog.nvidia import PackageSet, Source
+from gpuwright.catalog.version import numbers
 from gpuwright.errors import Refusal
 from gpuwright.facts import HostFacts
 from gpuwright.facts.model import Driver, InstalledPackage

@@ -11,7 +11,7 @@ from gpuwright.errors import Refusal
 from gpuwright.facts import HostFacts
 from gpuwright.plan.fabric import WHOSE, nvswitches
 from gpuwright.plan.gpu_model import Gpu, KernelPlan
-from gpuwright.plan.kernel.choice import DEB_ARCH, built_version, running
+from gpuwright.plan.kernel.choice import built_version, planned_row, running
 from gpuwright.plan.nvidia.window import Window, named
 
 # The distribution's come first: they follow its kernels and its security updates, and Ubuntu's are signed.
@@ -31,6 +31,7 @@ class Site:
 
     os: str
     arch: str
+    debian_arch: str
     kernel: str
     kernel_version: str
     kept: str
@@ -57,22 +58,20 @@ class Candidate:
 
 def site_of(facts: HostFacts, catalog: Catalog, gpus: tuple[Gpu, ...], kernel: KernelPlan) -> Site:
     """The host with the kernel that is planned for it."""
-    os = f"{facts.os_id} {facts.os_version}"
-    arch = DEB_ARCH.get(facts.arch, facts.arch)
+    os = facts.release
     now = running(facts)
-    offered = catalog.kernels.offered(os)
     if kernel.flavour == "keep":
         row = catalog.kernels.running(os, now.release) if now else None
     else:
-        same = (row for row in offered if (row.suite, row.packages(arch)) == (kernel.suite, kernel.packages))
-        row = next(same, None)
-    image = row.packages(arch)[0] if row else ""
+        row = planned_row(facts, catalog, kernel)
+    image = row.packages(facts.debian_arch)[0] if row else ""
     version = row.version if row else now.release if now and kernel.flavour == "keep" else ""
     if kernel.flavour == "built":
         version = built_version(catalog, os, kernel)
     return Site(
         os,
         facts.arch,
+        facts.debian_arch,
         image.removeprefix(IMAGE),
         version,
         kept=now.release if now and kernel.flavour == "keep" else "",

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from gpuwright.catalog import Catalog
 from gpuwright.catalog.nvidia import BranchRow, PackageSet
 from gpuwright.plan.gpu_model import DriverPlan, Gpu
-from gpuwright.plan.kernel.choice import DEB_ARCH
 from gpuwright.plan.model import AptRepository
 from gpuwright.plan.notes import Notes
 from gpuwright.plan.nvidia.adopt import There
@@ -110,7 +109,7 @@ class SliceMaker:
         if row.source_of != "nvidia" or there is None:
             return ()
         self._why("repositories", "the packages are NVIDIA's", there.source)
-        arch = DEB_ARCH.get(self.site.arch, self.site.arch)
+        arch = self.site.debian_arch
         return (AptRepository("nvidia-cuda", there.uri, "/", (), arch, there.key_url, there.key_fingerprint),)
 
     def _options(self, branch: int, modules: str) -> tuple[str, ...]:
