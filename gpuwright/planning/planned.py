@@ -13,14 +13,9 @@ from gpuwright.overrides import parse_data
 from gpuwright.plan import HostPlan, plan_host
 from gpuwright.plan.model import Json
 from gpuwright.planning.targets import Target
-from gpuwright.settings import ROLE_SETTINGS, read_settings
+from gpuwright.settings import FIELDS, read_settings
 
-_TEXTS = frozenset(
-    key
-    for model in ROLE_SETTINGS.values()
-    for key, field in model.model_fields.items()
-    if field.annotation is str
-)
+_TEXTS = frozenset(key for key, field in FIELDS.items() if field.annotation is str)
 
 
 @dataclass(frozen=True)
@@ -70,15 +65,13 @@ def overrides_of(arguments: Sequence[str]) -> dict[str, object]:
 
 def _foreign(overrides: Mapping[str, object]) -> Iterator[Refusal]:
     """What a host's data may well have, and what on a command line can only be meant as a setting."""
-    known = [key for model in ROLE_SETTINGS.values() for key in model.model_fields]
     for key in overrides:
-        if key not in known:
-            close = difflib.get_close_matches(key, known, n=1)
+        if key not in FIELDS:
+            close = difflib.get_close_matches(key, FIELDS, n=1)
             hint = f"Did you mean {close[0]}?" if close else "docs/planning.md says where they are listed."
             yield Refusal(f"setting {key}", "no role has a setting of this name", "a known setting", hint)
 
 
 def declared(data: Mapping[str, object]) -> dict[str, object]:
     """The settings among a host's data, without how it is reached."""
-    known = {key for model in ROLE_SETTINGS.values() for key in model.model_fields}
-    return {key: value for key, value in data.items() if key in known}
+    return {key: value for key, value in data.items() if key in FIELDS}

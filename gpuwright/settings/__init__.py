@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pydantic import ValidationError
+from pydantic.fields import FieldInfo
 
 from gpuwright.errors import GpuwrightError, Refusal
 from gpuwright.paths import ROOT
@@ -33,6 +34,7 @@ from gpuwright.settings.serving import (
 )
 
 __all__ = [
+    "FIELDS",
     "MAY_HOLD_SECRETS",
     "ROLE_SETTINGS",
     "BaseSettings",
@@ -79,6 +81,11 @@ ROLE_SETTINGS: Mapping[str, type[Strict]] = {
     "inference": InferenceSettings,
 }
 
+# Every setting by its name, whichever role it belongs to.
+FIELDS: Mapping[str, FieldInfo] = {
+    name: field for model in ROLE_SETTINGS.values() for name, field in model.model_fields.items()
+}
+
 
 def read_settings(data: Mapping[str, object]) -> HostSettings:
     """The settings among a host's data.
@@ -99,14 +106,13 @@ def read_settings(data: Mapping[str, object]) -> HostSettings:
 
 
 def _unknown(data: Mapping[str, object]) -> Iterator[Refusal]:
-    known = [key for model in ROLE_SETTINGS.values() for key in model.model_fields]
     for key in data:
-        if key in known or key.startswith(("_", "ssh_")):
+        if key in FIELDS or key.startswith(("_", "ssh_")):
             continue
         ours = any(key.startswith(f"{role}_") for role in ROLE_SETTINGS)
-        close = difflib.get_close_matches(key, known, n=1, cutoff=0.6 if ours else 0.85)
+        close = difflib.get_close_matches(key, FIELDS, n=1, cutoff=0.6 if ours else 0.85)
         if ours or close:
-            hint = f"Did you mean {close[0]}?" if close else f"Settings are: {', '.join(known)}."
+            hint = f"Did you mean {close[0]}?" if close else f"Settings are: {', '.join(FIELDS)}."
             yield Refusal(f"setting {key}", "no role has a setting of this name", "a known setting", hint)
 
 
