@@ -8,7 +8,7 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from pyinfra.api.host import Host
 from pyinfra.connectors.local import LocalConnector
@@ -29,6 +29,14 @@ class SupportsInput(Protocol):
         """Send what was kept."""
 
 
+@runtime_checkable
+class StartsAttached(Protocol):
+    """A connector with a way of its own, because its connections have no end that a process could notice."""
+
+    def start_attached(self, line: str, stdin: str) -> Attached:
+        """As `start`."""
+
+
 @dataclass(frozen=True)
 class Attached:
     """The running process: it ends when nobody refers to `handle` any more. Its outputs are read line by line."""
@@ -45,6 +53,8 @@ def start(host: Host, line: str, subject: str, stdin: str = "") -> Attached:
     whatever paramiko or the operating system raises.
     """
     connector = host.connector
+    if isinstance(connector, StartsAttached):
+        return connector.start_attached(line, stdin)
     if isinstance(connector, SSHConnector) and connector.client is not None:
         to, stdout, stderr = connector.client.exec_command(line, timeout=ANSWER_TIMEOUT_S)
         _send(to, stdin)

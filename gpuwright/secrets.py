@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from gpuwright.errors import GpuwrightError
+
+_VALUES: Mapping[str, Callable[[str, Mapping[str, object]], str]] = {
+    "env": lambda name, data: os.environ[name],
+    "file": lambda name, data: Path(name).expanduser().read_text(encoding="utf-8").strip(),
+    "var": lambda name, data: str(data[name] or ""),
+}
 
 
 class Secret:
@@ -24,13 +31,14 @@ class Secret:
         return self._value
 
 
-def read(reference: str) -> Secret:
-    """The secret behind `env:NAME` or `file:PATH`. Raises GpuwrightError, without its value, where it is missing."""
+def read(reference: str, data: Mapping[str, object]) -> Secret:
+    """The secret behind `env:NAME`, `file:PATH` or `var:NAME`, which is among a host's `data`.
+
+    Raises GpuwrightError, without its value, where it is missing.
+    """
     kind, _, name = reference.partition(":")
     try:
-        value = (
-            os.environ[name] if kind == "env" else Path(name).expanduser().read_text(encoding="utf-8").strip()
-        )
+        value = _VALUES[kind](name, data)
     except KeyError:
         value, observed = "", "the variable is not set"
     except OSError as error:

@@ -122,7 +122,7 @@ def logins(credentials: tuple[RegistryCredential, ...]) -> Generator[PyinfraComm
 def _docker_config(credentials: tuple[RegistryCredential, ...]) -> secrets.Secret:
     auths = {}
     for each in credentials:
-        pair = f"{each.username}:{secrets.read(each.password).reveal()}"
+        pair = f"{each.username}:{secrets.read(each.password, host.data.dict()).reveal()}"
         auths[each.registry] = {"auth": base64.b64encode(pair.encode()).decode()}
     return secrets.Secret(json.dumps({"auths": auths}, sort_keys=True) + "\n")
 

@@ -21,15 +21,17 @@ _listeners: WeakKeyDictionary[State, Said] = WeakKeyDictionary()
 
 @dataclass
 class Said:
-    """What operations say under --diff, kept as data: lines, and unified diffs with their paths."""
+    """What operations say, kept as data: lines and unified diffs with their paths (under --diff), and refusals."""
 
     lines: list[str] = field(default_factory=list)
     diffs: list[tuple[str, str]] = field(default_factory=list)
+    refusals: list[Refusal] = field(default_factory=list)
 
     def clear(self) -> None:
         """Forget all of it: the next operation begins."""
         self.lines.clear()
         self.diffs.clear()
+        self.refusals.clear()
 
 
 def listen(state: State) -> Said:
@@ -56,6 +58,10 @@ def failure(*refusals: Refusal) -> FunctionCommand:
 
 def failed(state: State, host: Host, refusals: tuple[Refusal, ...]) -> bool:
     """The end of a FunctionCommand that could not do its work: says why, and is False, pyinfra's failure."""
+    listening = _listeners.get(state)
+    if listening is not None:
+        listening.refusals += refusals
+        return False
     for refusal in refusals:
         host.log_styled(str(refusal), fg="red", log_func=logger.error)
     return False
@@ -83,6 +89,11 @@ def will_change(*names: str) -> None:
 def would_change(names: Iterable[str]) -> bool:
     """Whether an operation before this one noted one of `names` in this dry pass."""
     return not current_host.state.is_executing and not _changing.get(ctx_host.get(), set()).isdisjoint(names)
+
+
+def noted() -> tuple[str, ...]:
+    """All names that operations noted in this dry pass."""
+    return tuple(sorted(_changing.get(ctx_host.get(), set())))
 
 
 def fields(lines: Iterable[str], count: int) -> list[list[str]]:

@@ -56,8 +56,9 @@ class RegistryLogin(Strict):
     registry: str = Field(description="Host name, and port where it has one: ghcr.io.")
     username: str = Field(description="The account, or the name of a token.")
     password: str = Field(
-        pattern=r"^(env|file):.+$",
-        description="`env:NAME` or `file:PATH`, both on the control machine, read when the run needs it.",
+        pattern=r"^(env|file|var):.+$",
+        description="`env:NAME` or `file:PATH`, both on the control machine, or `var:NAME`, a variable of the host "
+        "(of Ansible's vault, for example); read when the run needs it.",
     )
 
 

@@ -52,6 +52,11 @@ def verify(entry: HostEntry, fast: bool) -> HostReport:
 def judge(connection: Connection, entry: HostEntry, fast: bool) -> tuple[Verdict, ...]:
     """All verdicts on a connected host. GpuwrightError where it is refused or cannot be read at all."""
     facts, plan = replan(connection, entry)
+    return verdicts_of(connection, facts, plan, fast)
+
+
+def verdicts_of(connection: Connection, facts: HostFacts, plan: HostPlan, fast: bool) -> tuple[Verdict, ...]:
+    """All verdicts on a connected host whose facts and plan are known. GpuwrightError where it cannot be read."""
     readings = read(connection, facts, plan, fast)
     return tuple(verdict for each in CHECKS.values() for verdict in each.judge(readings, plan))
 

@@ -1,0 +1,166 @@
+"""Action plugins: what Ansible calls for `gpuwright_role`, `gpuwright_verify` and `gpuwright_drift`.
+
+They run in Ansible's worker on the control machine and need a POSIX shell on the host, no Python.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from ansible.errors import AnsibleActionFail
+from ansible.plugins.action import ActionBase
+from ansible.utils.display import Display
+from typing_extensions import override
+
+from gpuwright.ansible import run
+from gpuwright.ansible.report import clean, result
+from gpuwright.ansible.session import opened
+from gpuwright.ansible.shell import ActionShell
+from gpuwright.ansible.variables import host_data, secrets_among
+from gpuwright.connection import Connection
+from gpuwright.drift.log import Log
+from gpuwright.errors import GpuwrightError
+from gpuwright.inventory import HostEntry
+from gpuwright.verify.host import replan, verdicts_of
+from gpuwright.verify.verdict import HostReport
+
+_FACT = "gpuwright_will_change"
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a task brings: the host's shell and name, its settings, the module's options, and Ansible's variables."""
+
+    shell: ActionShell
+    host: str
+    data: dict[str, object] = field(repr=False)
+    options: Mapping[str, Any]
+    variables: Mapping[str, Any] = field(repr=False)
+    check: bool
+    diff: bool
+
+
+class GpuwrightAction(ActionBase):  # type: ignore[misc]
+    """What the three have in common: arguments, the host's settings, and errors in one sentence."""
+
+    TRANSFERS_FILES = False
+    _supports_check_mode = True
+    _supports_diff = True
+    _supports_async = False
+    _requires_connection = True
+    ARGUMENTS: Mapping[str, Mapping[str, object]] = {}
+
+    @override
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        given = super().run(tmp, task_vars)
+        variables = task_vars or {}
+        _, options = self.validate_argument_spec(dict(self.ARGUMENTS))
+        if any(self._task.environment or ()):
+            Display().warning(
+                f"{self._task.action} does not use the keyword environment; base_proxy is the setting for a proxy"
+            )
+        task = Task(
+            ActionShell(self),
+            str(variables["inventory_hostname"]),
+            host_data(variables, self._templar.template),
+            options,
+            variables,
+            bool(self._task.check_mode),
+            bool(self._task.diff),
+        )
+        try:
+            given.update(self.act(task))
+        except GpuwrightError as error:
+            sentences = [str(refusal) for refusal in error.refusals]
+            given.update(failed=True, changed=False, msg="\n".join(sentences), refusals=sentences)
+        except OSError as error:
+            if task.shell.lost is None:
+                raise AnsibleActionFail(f"{type(error).__name__}: {error}") from error
+        if task.shell.lost is not None:
+            raise task.shell.lost
+        return clean(given, secrets_among(task.data))
+
+    def act(self, task: Task) -> dict[str, object]:
+        """Do the work and give the result; errors as GpuwrightError or OSError."""
+        raise NotImplementedError
+
+    def log(self, name: str) -> Log:
+        """pyinfra's log; long work is shown as it goes on, beside the output that programs read."""
+        if self._task.no_log:
+            return Log()
+        return Log(lambda line: Display().display(f"[{name}] {line}", stderr=True))
+
+
+class RoleAction(GpuwrightAction):
+    """One role, or the stamp."""
+
+    ARGUMENTS = {"name": {"type": "str", "required": True, "choices": list(run.names())}}  # noqa: RUF012
+
+    @override
+    def act(self, task: Task) -> dict[str, object]:
+        log = self.log(task.host)
+        with opened(task.shell, task.host, task.data, task.check or task.diff) as host:
+            run.declare(host, task.options["name"])
+            if not task.check:
+                return result(run.apply(host, log, self._began(task.host)), task.diff)
+            report = run.look(host, log, _noted(task.variables))
+        return {**result(report, task.diff), "ansible_facts": {_FACT: _note(report.will_change)}}
+
+    def _began(self, name: str) -> Callable[[str], None]:
+        if self._task.no_log:
+            return lambda operation: None
+        return lambda operation: Display().v(operation, host=name)
+
+
+class DriftAction(GpuwrightAction):
+    """What a run of deploy.py would change; nothing is."""
+
+    @override
+    def act(self, task: Task) -> dict[str, object]:
+        with opened(task.shell, task.host, task.data, True) as host:
+            run.declare_all(host)
+            report = run.look(host, self.log(task.host))
+        given = result(report, task.diff)
+        status = "could not judge" if report.problems else "differs" if report.changed else "as declared"
+        return {**given, "changed": False, "failed": status != "as declared", "status": status}
+
+
+class VerifyAction(GpuwrightAction):
+    """The checks of `gpuwright verify`."""
+
+    ARGUMENTS = {"fast": {"type": "bool", "default": False}}  # noqa: RUF012
+
+    @override
+    def act(self, task: Task) -> dict[str, object]:
+        # Ansible has made the commands root already.
+        entry = HostEntry(task.host, {**task.data, "_sudo": False})
+        with opened(task.shell, task.host, task.data, False) as host:
+            connection = Connection(entry, host)
+            facts, plan = replan(connection, entry)
+            verdicts = verdicts_of(connection, facts, plan, bool(task.options["fast"]))
+        report = HostReport(task.host, verdicts, (), 0)
+        bad = [each for each in report.verdicts if each.status in ("fail", "unknown")]
+        lines = [
+            f"{each.check} ({each.subject}): {each.status}, {each.observed}. {each.action}" for each in bad
+        ]
+        return {
+            "changed": False,
+            "failed": report.outcome != "as declared",
+            "msg": "\n".join([report.outcome, *lines]),
+            "outcome": report.outcome,
+            "plan": plan.digest,
+            "verdicts": [asdict(each) for each in report.verdicts],
+        }
+
+
+def _note(names: tuple[str, ...]) -> dict[str, object]:
+    """A look's notes for the roles after it, of this run alone: facts may be kept in a cache."""
+    return {"run": os.getppid(), "names": list(names)}
+
+
+def _noted(variables: Mapping[str, Any]) -> tuple[str, ...]:
+    note = (variables.get("ansible_facts") or {}).get(_FACT) or {}
+    return tuple(map(str, note["names"])) if note.get("run") == os.getppid() else ()
