@@ -34,6 +34,7 @@ _REASONS = (
         "Install it as root, or set ssh_user to root and _sudo to False.",
     ),
 )
+_BECOME = "Set _sudo = True for the host (in an Ansible play become: true), or log in as root."
 _PASSWORD = "Set _sudo_password for the host, allow NOPASSWD, or run in a terminal, where you are asked."
 
 
@@ -59,7 +60,10 @@ def read_as_root(host: Host, command: StringCommand) -> list[str]:
     lines = list(output.stdout_lines)
     if ok and lines and lines[0].startswith(_NOT_ROOT):
         user = lines[0].removeprefix(_NOT_ROOT).strip()
-        raise _no_root(f"commands run as user id {user}", "Set _sudo = True for the host, or log in as root.")
+        raise _no_root(
+            f"commands run as user id {user}",
+            _BECOME,
+        )
     if not ok:
         raise denied([line for line in output.output_lines if line.strip()])
     return lines

@@ -16,9 +16,9 @@ from ansible.utils.display import Display
 from typing_extensions import override
 
 from gpuwright.ansible import run
+from gpuwright.ansible.action_shell import ActionShell
 from gpuwright.ansible.report import clean, result
 from gpuwright.ansible.session import opened
-from gpuwright.ansible.shell import ActionShell
 from gpuwright.ansible.variables import host_data, secrets_among
 from gpuwright.connection import Connection
 from gpuwright.drift.log import Log
@@ -55,6 +55,11 @@ class GpuwrightAction(ActionBase):  # type: ignore[misc]
 
     @override
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        if self._task.async_val:
+            raise AnsibleActionFail(
+                f"{self._task.action}: the task has async; required: a task that Ansible waits for. Remove async and "
+                "poll: long work shows its progress, and the keyword timeout bounds it. Nothing was changed."
+            )
         given = super().run(tmp, task_vars)
         variables = task_vars or {}
         _, options = self.validate_argument_spec(dict(self.ARGUMENTS))
@@ -125,7 +130,13 @@ class DriftAction(GpuwrightAction):
             report = run.look(host, self.log(task.host))
         given = result(report, task.diff)
         status = "could not judge" if report.problems else "differs" if report.changed else "as declared"
-        return {**given, "changed": False, "failed": status != "as declared", "status": status}
+        return {
+            **given,
+            "changed": False,
+            "failed": status != "as declared",
+            "status": status,
+            "reasons": list(report.problems),
+        }
 
 
 class VerifyAction(GpuwrightAction):

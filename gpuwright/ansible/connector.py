@@ -10,7 +10,7 @@ import shlex
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from io import IOBase
-from typing import IO, Any, Protocol, cast
+from typing import IO, Any, cast
 
 from pyinfra.api.command import QuoteString, StringCommand
 from pyinfra.api.host import Host
@@ -20,7 +20,9 @@ from pyinfra.connectors.base import BaseConnector
 from pyinfra.connectors.util import CommandOutput, OutputLine, make_unix_command
 from typing_extensions import override
 
+from gpuwright.ansible.job import watched
 from gpuwright.ansible.lease import Lease
+from gpuwright.ansible.shell import Ran, Shell
 from gpuwright.attached import Attached
 from gpuwright.drift.commands import readable
 
@@ -33,22 +35,6 @@ _ABOUT_RUNNING = ("_get_pty", "_stdin", "_success_exit_codes", "_timeout")
 _File = str | IO[Any]
 # pyinfra leaves this without annotations.
 _make_unix_command = cast(Callable[..., StringCommand], make_unix_command)
-
-
-@dataclass(frozen=True)
-class Ran:
-    """What a command gave: its exit code and both outputs."""
-
-    code: int
-    stdout: str
-    stderr: str
-
-
-class Shell(Protocol):
-    """A root shell on one host."""
-
-    def run(self, command: str, stdin: bytes = b"") -> Ran:
-        """Run one POSIX sh command line to its end. Raises OSError where the host is lost."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +75,11 @@ class AnsibleConnector(BaseConnector):
         timeout = cast(int | None, running["_timeout"])
         if timeout:
             raw = f"timeout -k 5 {timeout} {raw}"
-        ran = self._run(raw, _stdin_bytes(running["_stdin"]))
+        stdin = _stdin_bytes(running["_stdin"])
+        if print_output and self._lease is not None:  # it has something to say while it runs
+            ran = watched(self._shell, self._lease, raw, stdin, self.host.log)
+        else:
+            ran = self._run(raw, stdin)
         if timeout and ran.code in _TIMED_OUT:
             raise TimeoutError(f"a command did not finish within {timeout} s")
         succeeded = ran.code in cast(list[int], running["_success_exit_codes"] or [0])

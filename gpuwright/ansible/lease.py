@@ -11,14 +11,12 @@ from __future__ import annotations
 import shlex
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+from gpuwright.ansible.shell import Shell, command
 from gpuwright.attached import Attached
 
-if TYPE_CHECKING:
-    from gpuwright.ansible.connector import Shell
-
 IDLE_S = 900
+BELOW = "/run"
 
 # $1 is the directory with all that belongs to it, $2 the command line, $3 the seconds without a command.
 # `task` names the shell that runs the task's present command; another one each time.
@@ -29,8 +27,18 @@ child=$!
 exec 8>"$directory/in"
 cat "$directory/first" >&8
 rm -f "$directory/first"
-over() { exec 8>&-; wait "$child"; rm -rf "$directory"; exit; }
+# The session's other processes end, too, where the child was killed and left some.
+over() {
+    trap '' TERM
+    exec 8>&-
+    wait "$child"
+    for job in "$directory"/job.*/pid; do if [ -e "$job" ]; then kill -- "-$(cat "$job")"; fi; done 2>/dev/null
+    rm -rf "$directory"
+    kill 0
+    exit
+}
 trap over TERM HUP INT
+echo "$$" >"$directory/keeper"
 idle=0
 seen=
 while kill -0 "$child" 2>/dev/null && [ "$idle" -lt "$3" ]; do
@@ -45,17 +53,21 @@ while kill -0 "$child" 2>/dev/null && [ "$idle" -lt "$3" ]; do
 done
 over
 """
-# $1 the keeper's script, $2 the command line, $3 the seconds. Prints the directory, then what the process says first.
+# $1 the keeper's script, $2 the command line, $3 the seconds, $4 where the directory goes. Prints the directory's
+# path, then what the process says first.
 _START = """
 umask 077
-directory=$(mktemp -d /run/gpuwright-task-XXXXXXXXXXXX) || exit
+directory=$(mktemp -d "$4/gpuwright-task-XXXXXXXXXXXX") || exit
 mkfifo "$directory/in" && cat >"$directory/first" || exit
-setsid sh -c "$1" sh "$directory" "$2" "$3" </dev/null >/dev/null 2>&1 &
-echo "$!" >"$directory/keeper"
+: >"$directory/out"
+: >"$directory/err"
+exec 5<"$directory/out" 6<"$directory/err"  # readable when all has ended already
+setsid sh -c "$1" sh "$directory" "$2" "$3" 5<&- 6<&- </dev/null >/dev/null 2>&1 &
 echo "$directory"
-while [ ! -s "$directory/out" ] && [ ! -s "$directory/err" ] && kill -0 "$!" 2>/dev/null; do sleep 0.05; done
-cat "$directory/out"
-cat "$directory/err" >&2
+ready() { [ -s "$directory/keeper" ] && { [ -s "$directory/out" ] || [ -s "$directory/err" ]; }; }
+until ready || ! kill -0 "$!" 2>/dev/null; do sleep 0.05; done
+cat <&5
+cat <&6 >&2
 """
 # Until the keeper is gone, so that the next task, or another run, finds nothing of it.
 _END = """
@@ -68,30 +80,26 @@ while [ -e "$1" ] && [ "$tries" -lt 60 ]; do sleep 0.05; tries=$((tries + 1)); d
 
 @dataclass(frozen=True)
 class Lease:
-    """A kept process: `process` has what it said first."""
+    """A kept process: `process` has what it said first, `directory` on the host all that belongs to it."""
 
     process: Attached
+    directory: str
     _shell: Shell
-    _directory: str
 
     @classmethod
     def start(cls, shell: Shell, line: str, stdin: str) -> Lease:
         """Start `line` and send it `stdin`, which then stays open. Raises OSError where that cannot be done."""
-        ran = shell.run(_command(_START, _KEEP, line, str(IDLE_S)), stdin.encode())
+        ran = shell.run(command(_START, _KEEP, line, str(IDLE_S), BELOW), stdin.encode())
         directory, _, said = ran.stdout.partition("\n")
-        if not directory.startswith("/run/gpuwright-task-"):
+        if not directory.startswith(BELOW):
             raise OSError(ran.stderr.strip() or f"it ended with {ran.code}")
-        return cls(Attached(None, said.splitlines(), ran.stderr.splitlines()), shell, directory)
+        return cls(Attached(None, said.splitlines(), ran.stderr.splitlines()), directory, shell)
 
     def renewing(self, raw: str) -> str:
         """The command line `raw`, which also says that the task is alive, as long as it runs."""
-        return f"{{ echo $$ >{shlex.quote(self._directory)}/task; }} 2>/dev/null; {raw}"
+        return f"{{ echo $$ >{shlex.quote(self.directory)}/task; }} 2>/dev/null; {raw}"
 
     def end(self) -> None:
         """Let the process end, now. A host that is lost ends it by itself, later."""
         with suppress(OSError):
-            self._shell.run(_command(_END, self._directory))
-
-
-def _command(script: str, *arguments: str) -> str:
-    return " ".join(["sh", "-c", *map(shlex.quote, (script, "sh", *arguments))])
+            self._shell.run(command(_END, self.directory))

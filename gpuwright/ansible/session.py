@@ -12,7 +12,8 @@ from pyinfra.api.inventory import Inventory
 from pyinfra.api.state import State, StateStage
 from pyinfra.context import ctx_host, ctx_state
 
-from gpuwright.ansible.connector import AnsibleConnector, Shell
+from gpuwright.ansible.connector import AnsibleConnector
+from gpuwright.ansible.shell import Shell
 from gpuwright.pyinfra_lookups import remember
 
 # pyinfra leaves these without annotations.

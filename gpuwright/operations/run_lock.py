@@ -23,7 +23,7 @@ from pyinfra.api.exceptions import PyinfraError
 from pyinfra.api.host import Host
 from typing_extensions import override
 
-from gpuwright import attached
+from gpuwright import attached, control_process
 from gpuwright.askpass import unix_command
 from gpuwright.errors import GpuwrightError, Refusal
 from gpuwright.operations.shell import failure, script
@@ -34,22 +34,23 @@ WAIT_S = 2  # for a holder whose connection has just ended, and for the winner o
 # Says who holds the lock file $1. Ages are uptime, which no adjustment of the clock moves.
 _SAY_WHO = """
 say_who() {
-    IFS='\t' read -r name since pid <"$1"
+    IFS='\t' read -r name since pid origin <"$1"
     read -r now _ </proc/uptime
-    printf 'taken\\t%s\\t%s\\t%s\\n' "${name:-another run}" "$((${now%.*} - ${since:-${now%.*}}))" "${pid:-0}"
+    age=$((${now%.*} - ${since:-${now%.*}}))
+    printf 'taken\\t%s\\t%s\\t%s\\t%s\\n' "${name:-another run}" "$age" "${pid:-0}" "$origin"
 }
 """
 LOOK = f"""{_SAY_WHO}
 [ -e "$1" ] && exec 9<"$1" || exit 0
 flock --shared --nonblock 9 || say_who "$1"
 """
-# $2 is the owner, $3 the wait in seconds.
+# $2 is the owner, $3 the wait in seconds, $4 the owner's process.
 HOLD = f"""{_SAY_WHO}
 umask 077
 exec 9>>"$1" || exit
 if ! flock --wait "$3" 9; then say_who "$1"; exit; fi
 read -r now _ </proc/uptime
-printf '%s\\t%s\\t%s\\n' "$2" "${{now%.*}}" "$$" >"$1"
+printf '%s\\t%s\\t%s\\t%s\\n' "$2" "${{now%.*}}" "$$" "$4" >"$1"
 echo held
 # Something to send: only so does sshd notice a machine that vanished, which sends nothing, not even an end
 # (after 16 minutes: tcp_retries2 in tcp(7)). No child may keep the lock.
@@ -64,11 +65,15 @@ _held: WeakKeyDictionary[Host, object] = WeakKeyDictionary()
 
 @dataclass(frozen=True)
 class Owner:
-    """Who holds the lock (`user@machine, pid N`), for how many seconds, and the holder's pid on the host."""
+    """Who holds the lock (`user@machine, pid N`), for how many seconds, and the holder's pid on the host.
+
+    `origin` is the owner's process on its control machine, as `control_process.origin` gives it.
+    """
 
     name: str
     age_s: int
     pid: int
+    origin: str = ""
 
     @property
     def age(self) -> str:
@@ -118,7 +123,13 @@ def held() -> Generator[PyinfraCommand]:
         host.noop("this run holds the lock")
         return
     try:
-        _take(host)
+        owner = _take(host)
+        if owner is not None and control_process.gone(owner.origin):
+            # Its run was killed on this very machine, and Ansible's connections tell a host nothing of that.
+            host.run_shell_command(script('kill "$1"', str(owner.pid)), **_elevation(host))
+            owner = _take(host)
+        if owner is not None:
+            raise GpuwrightError(_taken(host, owner))
     except GpuwrightError as error:
         yield failure(*error.refusals)
         return
@@ -126,25 +137,25 @@ def held() -> Generator[PyinfraCommand]:
 
 
 def parse_owner(line: str) -> Owner:
-    """The owner in a line `taken<TAB>name<TAB>seconds<TAB>pid`. Raises ValueError for one that was cut off."""
-    word, name, age_s, pid = line.rstrip("\n").split("\t")
+    """The owner in a line of `say_who`. Raises ValueError for one that was cut off."""
+    word, name, age_s, pid, origin = line.rstrip("\n").split("\t")
     if word != "taken":
         raise ValueError(f"not about an owner: {line!r}")
-    return Owner(name, int(age_s), int(pid))
+    return Owner(name, int(age_s), int(pid), origin)
 
 
-def _take(host: Host) -> None:
-    """Start the holder. Raises GpuwrightError when another run has the lock, or it could not be asked for."""
-    command = script(HOLD, PATH, _who(), str(WAIT_S))
+def _take(host: Host) -> Owner | None:
+    """Start the holder; gives whoever has the lock instead. Raises GpuwrightError where it could not be asked for."""
+    command = script(HOLD, PATH, _who(), str(WAIT_S), control_process.origin())
     try:
         line = f"exec {unix_command(host.state, host, command, **_elevation(host)).get_raw_value()}"
         holder = attached.start(host, line, f"run lock of {host.name}")
         for said in holder.stdout:
             if said.strip() == "held":
                 _held[host] = holder
-                return
+                return None
             if said.startswith("taken\t"):
-                raise GpuwrightError(_taken(host, parse_owner(said)))
+                return parse_owner(said)
         lines = [error for error in holder.stderr if error.strip()]
     except (PyinfraError, SSHException, EOFError, OSError, ValueError) as error:
         lines = [str(error) or type(error).__name__]

@@ -11,7 +11,7 @@ from gpuwright.operations.run_lock import HOLD, LOOK, Owner, parse_owner
 
 
 def holder(path: Path, owner: str, wait_s: int = 5) -> subprocess.Popen[str]:
-    command = ["sh", "-c", HOLD, "sh", str(path), owner, str(wait_s)]
+    command = ["sh", "-c", HOLD, "sh", str(path), owner, str(wait_s), "lab:7"]
     return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 
@@ -34,6 +34,7 @@ def test_the_second_is_told_who_has_it(tmp_path: Path) -> None:
         with holder(path, "ben@desk, pid 8", wait_s=0) as second:
             owner = parse_owner(first_line(second))
         assert owner.name == "ann@lab, pid 7" and owner.age_s < 60 and owner.pid > 0
+        assert owner.origin == "lab:7"
         assert parse_owner(look(path)).name == "ann@lab, pid 7"
         first.kill()
 
@@ -63,7 +64,9 @@ def test_ages_are_for_people(seconds: int, age: str) -> None:
     assert Owner("ann@lab, pid 7", seconds, 1).age == age
 
 
-@pytest.mark.parametrize("line", ["", "taken", "taken\tann\t3", "taken\tann\tsoon\t1", "other\tann\t3\t1"])
+@pytest.mark.parametrize(
+    "line", ["", "taken", "taken\tann\t3\t1", "taken\tann\tsoon\t1\tlab:7", "other\tann\t3\t1\tlab:7"]
+)
 def test_a_line_that_was_cut_off_is_no_owner(line: str) -> None:
     with pytest.raises(ValueError):
         parse_owner(line)
