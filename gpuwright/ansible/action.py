@@ -17,7 +17,7 @@ from typing_extensions import override
 
 from gpuwright.ansible import run
 from gpuwright.ansible.action_shell import ActionShell
-from gpuwright.ansible.report import clean, result
+from gpuwright.ansible.report import brief, clean, result
 from gpuwright.ansible.session import opened
 from gpuwright.ansible.variables import host_data, secrets_among
 from gpuwright.connection import Connection
@@ -129,6 +129,7 @@ class DriftAction(GpuwrightAction):
             run.declare_all(host)
             report = run.look(host, self.log(task.host))
         given = result(report, task.diff)
+        given["operations"] = [brief(each) for each in report.operations if each.status != "ok"]
         status = "could not judge" if report.problems else "differs" if report.changed else "as declared"
         return {
             **given,
@@ -163,7 +164,8 @@ class VerifyAction(GpuwrightAction):
             "msg": "\n".join([report.outcome, *lines]),
             "outcome": report.outcome,
             "plan": plan.digest,
-            "verdicts": [asdict(each) for each in report.verdicts],
+            "passed": sum(each.status == "pass" for each in report.verdicts),
+            "verdicts": [asdict(each) for each in report.verdicts if each.status != "pass"],
         }
 
 

@@ -58,6 +58,16 @@ def result(report: Report, diff: bool) -> dict[str, object]:
     return given
 
 
+def brief(operation: Operation) -> dict[str, object]:
+    """An operation as a list of many shows it: its commands only where it says nothing."""
+    details = [*operation.details, *(f"change {diff.path}" for diff in operation.diffs)]
+    return {
+        "name": operation.name,
+        "status": operation.status,
+        "details": details or list(operation.commands),
+    }
+
+
 def clean(values: dict[str, object], secrets: Sequence[str]) -> dict[str, object]:
     """`values` without any of `secrets` in the texts below them, and without what looks like one."""
     return {key: _clean(value, secrets) for key, value in values.items()}
