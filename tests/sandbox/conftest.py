@@ -4,39 +4,20 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import trustme
 
+from tests.sandbox import control_node
+from tests.sandbox.control_node import ControlNode
 from tests.sandbox.files_server import Files, https_files
+from tests.sandbox.hosts import REPOSITORY, Sandbox, gpuwright
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 UP = ("sandbox", "up", "--hosts", "2", "--os", "debian12", "--os", "debian13")
-
-
-@dataclass(frozen=True)
-class Sandbox:
-    """The hosts as sandbox.json describes them; the last one's sudo asks for a password."""
-
-    hosts: list[dict[str, object]]
-    inventory: Path
-    state_dir: Path
-
-    def container(self, host_name: str) -> str:
-        """The id of the container that is the host."""
-        (port,) = (host["port"] for host in self.hosts if host["name"] == host_name)
-        find = ["docker", "ps", "--quiet", "--filter", f"publish={port}"]
-        return subprocess.run(find, check=True, capture_output=True, text=True).stdout.strip()
-
-    def exec(self, host_name: str, shell: str) -> subprocess.CompletedProcess[str]:
-        """Run `shell` on the host as root, past SSH: a witness that shares nothing with pyinfra."""
-        command = ["docker", "exec", "--interactive", self.container(host_name), "sh", "-c", shell]
-        return subprocess.run(command, check=False, capture_output=True, text=True)
+RELEASES = ("debian13", "debian13", "debian13", "debian12")
+FOUR = ("sandbox", "up", "--hosts", "4", *(word for release in RELEASES for word in ("--os", release)))
 
 
 @pytest.fixture(scope="session")
@@ -88,8 +69,35 @@ def files(gateway: str, authority: trustme.CA) -> Iterator[Files]:
         yield served
 
 
-def gpuwright(*arguments: str) -> None:
-    """Run the command line in a process of its own; its output is shown where it fails."""
-    command = [str(Path(sys.executable).parent / "gpuwright"), *arguments]
-    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
+@pytest.fixture(scope="session")
+def four(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
+    """Four hosts for Ansible: a control node, two that are alike, and one whose sudo asks for a password.
+
+    GPUWRIGHT_STATE_DIR names the folder that theirs lies in, GPUWRIGHT_KEEP_SANDBOX keeps them."""
+    named = os.environ.get("GPUWRIGHT_STATE_DIR")
+    state_dir = Path(named) / "ansible-core" if named else tmp_path_factory.mktemp("ansible-core")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GPUWRIGHT_STATE_DIR", str(state_dir))
+        gpuwright(*FOUR)
+    try:
+        hosts = json.loads((state_dir / "sandbox.json").read_text())["hosts"]
+        yield Sandbox(hosts, REPOSITORY / "inventories" / "sandbox.py", state_dir)
+    finally:
+        if not os.environ.get("GPUWRIGHT_KEEP_SANDBOX"):
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setenv("GPUWRIGHT_STATE_DIR", str(state_dir))
+                gpuwright("sandbox", "down")
+
+
+@pytest.fixture(scope="session")
+def nodes(four: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> dict[str, ControlNode]:
+    """Both control machines, by the names that tests are parametrised with."""
+    return {
+        "here": control_node.here(tmp_path_factory.mktemp("here")),
+        "debian13": control_node.prepare(four, "sbx1"),
+    }
+
+
+@pytest.fixture(params=["here", "debian13"])
+def control(request: pytest.FixtureRequest, nodes: dict[str, ControlNode]) -> ControlNode:
+    return nodes[request.param]

@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 import trustme
 
-from tests.sandbox.conftest import REPOSITORY, Sandbox
 from tests.sandbox.files_server import Files, Served, https_files
+from tests.sandbox.hosts import REPOSITORY, Sandbox
 from tests.sandbox.test_deploy import FINGERPRINT, executed_changes
 
 HOSTS = ("sbx1", "sbx2")

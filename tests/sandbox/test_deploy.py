@@ -18,7 +18,7 @@ import pytest
 import testinfra
 from testinfra.host import Host
 
-from tests.sandbox.conftest import REPOSITORY, Sandbox
+from tests.sandbox.hosts import REPOSITORY, Sandbox
 
 HOSTS = ["sbx1", "sbx2"]
 NO_SERVICES = "inference_services=[]"

@@ -15,7 +15,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from tests.sandbox.conftest import REPOSITORY, Sandbox
+from tests.sandbox.hosts import REPOSITORY, Sandbox
 from tests.sandbox.test_deploy import HOSTS, NO_SERVICES, fingerprint, pyinfra, table
 
 ONLY = [word for name in HOSTS for word in ("--limit", name)]  # an earlier file may have left a third host

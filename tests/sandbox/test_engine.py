@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from tests.sandbox.conftest import Sandbox
+from tests.sandbox.hosts import Sandbox
 from tests.sandbox.test_deploy import executed_changes, planned_changes, pyinfra
 
 HOST = "sbx1"

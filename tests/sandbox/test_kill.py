@@ -22,7 +22,7 @@ from pathlib import Path
 import docker
 import pytest
 
-from tests.sandbox.conftest import REPOSITORY, Sandbox
+from tests.sandbox.hosts import REPOSITORY, Sandbox
 from tests.sandbox.test_deploy import executed_changes
 
 BIN = Path(sys.executable).parent

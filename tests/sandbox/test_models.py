@@ -13,8 +13,8 @@ import pytest
 
 from gpuwright.plan.model import HttpsFile, HuggingFaceRepo, LocalFile, Model, ModelSource
 from tests.hub import hub_server
-from tests.sandbox.conftest import Sandbox
 from tests.sandbox.files_server import Files, Served
+from tests.sandbox.hosts import Sandbox
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 FIXTURE = REPOSITORY / "tests" / "fixtures" / "ok.gguf"

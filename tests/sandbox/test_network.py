@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 import trustme
 
-from tests.sandbox.conftest import REPOSITORY, Sandbox
 from tests.sandbox.files_server import Files, Served
+from tests.sandbox.hosts import REPOSITORY, Sandbox
 
 HOST = "sbx1"
 PASSWORD = "correct horse battery"

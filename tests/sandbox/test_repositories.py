@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from gpuwright.plan.model import AptRepository
-from tests.sandbox.conftest import REPOSITORY, Sandbox
 from tests.sandbox.files_server import Files, Served
+from tests.sandbox.hosts import REPOSITORY, Sandbox
 
 KEY = "/etc/apt/keyrings/gpuwright-stub.asc"
 SOURCE = "/etc/apt/sources.list.d/gpuwright-stub.sources"

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from gpuwright.askpass import PLACEHOLDER
 from tests.hub import hub_server
-from tests.sandbox.conftest import REPOSITORY, Sandbox
+from tests.sandbox.hosts import REPOSITORY, Sandbox
 from tests.sandbox.sampler import ON_THIS_MACHINE, on_host, sampled
 
 BIN = Path(sys.executable).parent

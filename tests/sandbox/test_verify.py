@@ -17,7 +17,7 @@ import pytest
 from gpuwright.connection import connect
 from gpuwright.inventory import load
 from gpuwright.verify.host import read, replan
-from tests.sandbox.conftest import REPOSITORY, Sandbox
+from tests.sandbox.hosts import REPOSITORY, Sandbox
 from tests.sandbox.test_deploy import pyinfra
 
 HOSTS = ("sbx1", "sbx2")
