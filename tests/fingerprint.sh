@@ -8,7 +8,8 @@
 #   5. /etc/passwd-, group-, shadow-, gshadow-, subuid-, subgid-: the state before the last change
 #   6. /etc/ld.so.cache: in the order of the file system's directories
 #   7. units that have ended well, and those of login sessions: there since a boot, a timer or a login, or not
-#   8. TCP ports that the kernel chose (32768 and above): containerd's
+#   8. services that D-Bus starts when they are asked and that stop by themselves (timedated, hostnamed, localed)
+#   9. TCP ports that the kernel chose (32768 and above): containerd's
 # Times, logs, caches and apt's lists are below no listed root.
 set -eu
 export LC_ALL=C
@@ -46,7 +47,7 @@ getent group | sed 's/^/group /' | sort
 systemctl list-unit-files --no-legend --no-pager --plain | awk '{ print "unit-file", $1, $2 }' | sort
 systemctl list-units --all --no-legend --no-pager --plain --type=service,socket,timer,path |
     awk '$3 == "failed" || ($3 == "active" && $4 != "exited") { print "unit", $1, $3 }' |
-    grep -Ev '^unit user(-runtime-dir)?@' | sort
+    grep -Ev '^unit (user(-runtime-dir)?@|systemd-(timedate|hostname|locale)d\.service)' | sort
 
 if command -v docker >/dev/null; then
     docker image ls --all --no-trunc --format 'image {{.ID}} {{.Repository}}:{{.Tag}}' | sort

@@ -29,6 +29,8 @@ from gpuwright.verify.verdict import HostReport
 
 _FACT = "gpuwright_will_change"
 
+run.warm()
+
 
 @dataclass(frozen=True)
 class Task:

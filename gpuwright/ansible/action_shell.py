@@ -41,8 +41,9 @@ class ActionShell:
                 # As text for a shell: in an argument each of Ansible's shells would quote the quotes again, and a long
                 # script soon has more than the 128 KiB that Linux allows one.
                 return self._execute("sh", f"{{ {command}\n}} </dev/null\n".encode())
-            source = shlex.quote(self._sent(stdin)) if stdin else "/dev/null"
-            return self._execute(f"{{ {command}\n}} <{source}")
+            if not stdin:
+                return self._execute(f"sh {shlex.quote(self._sent(command.encode()))} </dev/null")
+            return self._execute(f"{{ {command}\n}} <{shlex.quote(self._sent(stdin))}")
         except AnsibleError as error:
             self.lost = error
             raise Lost(str(error)) from error

@@ -14,6 +14,7 @@ from pyinfra.api.host import Host
 from pyinfra.api.operations import run_host_op
 from pyinfra.api.state import StateOperationHostData, StateStage
 
+from gpuwright import catalog
 from gpuwright.ansible.connector import AnsibleConnector
 from gpuwright.ansible.report import Operation, Report, Status
 from gpuwright.drift.commands import readable
@@ -26,6 +27,7 @@ from gpuwright.operations import run_lock, stamp
 from gpuwright.operations.reboot import RebootRequired
 from gpuwright.operations.shell import Said, listen, noted, will_change
 from gpuwright.paths import ROOT
+from gpuwright.pyinfra_lookups import remember
 
 STAMP = "stamp"
 
@@ -35,6 +37,14 @@ def names() -> tuple[str, ...]:
     """What `gpuwright_role` can run: the roles of this checkout, and the stamp that ends a run."""
     roles = sorted(path.parent.name for path in (ROOT / "roles").glob("*/__init__.py"))
     return (*roles, STAMP)
+
+
+def warm() -> None:
+    """Load what every task needs. Ansible imports a plugin once and then forks a worker for each task and host."""
+    for name in names():
+        _body(name)
+    catalog.load()
+    remember()
 
 
 def declare(host: Host, name: str) -> None:
