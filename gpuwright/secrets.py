@@ -8,7 +8,7 @@ from pathlib import Path
 
 from gpuwright.errors import GpuwrightError
 
-_VALUES: Mapping[str, Callable[[str, Mapping[str, object]], str]] = {
+KINDS: Mapping[str, Callable[[str, Mapping[str, object]], str]] = {
     "env": lambda name, data: os.environ[name],
     "file": lambda name, data: Path(name).expanduser().read_text(encoding="utf-8").strip(),
     "var": lambda name, data: str(data[name] or ""),
@@ -38,7 +38,7 @@ def read(reference: str, data: Mapping[str, object]) -> Secret:
     """
     kind, _, name = reference.partition(":")
     try:
-        value = _VALUES[kind](name, data)
+        value = KINDS[kind](name, data)
     except KeyError:
         value, observed = "", "the variable is not set"
     except OSError as error:

@@ -56,8 +56,10 @@ notes:
   - Settings are variables of the host, named C(<role>_<key>), of all roles and not only of the one that runs, because
     one plan covers them all. See C(ansible-doc -t role -r roles ROLE) or the role's README.
   - A variable that begins with a role's name and an underscore, and is no setting, is refused as a mistyped one.
-  - The keyword C(environment) is not used; a proxy is the setting C(base_proxy). The keyword C(timeout) ends the task
-    on the controller; run again afterwards, which repairs what it left.
+  - A task with C(async) or C(delegate_to) is refused. The keyword C(environment) is not used; a proxy is the setting
+    C(base_proxy).
+  - The keyword C(timeout) ends the task on the controller. A command that was running ends by itself; until it has,
+    other runs are refused. Run again afterwards, which repairs what was left.
   - One run at a time changes a host; a second one fails for that host and names the first.
   - It never reboots the host; see RV(reboot_required).
 seealso:
@@ -86,12 +88,12 @@ EXAMPLES = r"""
   hosts: cpu
   gather_facts: false
   become: true
+  vars: # of the play and not of the role: one plan covers all roles
+    inference_services:
+      - name: chat
+        model: smollm2-135m-instruct
   roles:
-    - role: inference
-      vars:
-        inference_services:
-          - name: chat
-            model: smollm2-135m-instruct
+    - inference
 """
 
 RETURN = r"""

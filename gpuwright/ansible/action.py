@@ -5,9 +5,9 @@ They run in Ansible's worker on the control machine and need a POSIX shell on th
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
+from secrets import token_hex
 from typing import Any
 
 from ansible.errors import AnsibleActionFail
@@ -28,6 +28,8 @@ from gpuwright.verify.host import replan, verdicts_of
 from gpuwright.verify.verdict import HostReport
 
 _FACT = "gpuwright_will_change"
+# Ansible imports this once, and then forks a worker for each task and host.
+_RUN = token_hex(8)
 
 run.warm()
 
@@ -62,6 +64,11 @@ class GpuwrightAction(ActionBase):  # type: ignore[misc]
                 f"{self._task.action}: the task has async; required: a task that Ansible waits for. Remove async and "
                 "poll: long work shows its progress, and the keyword timeout bounds it. Nothing was changed."
             )
+        if self._task.delegate_to:
+            raise AnsibleActionFail(
+                f"{self._task.action}: the task has delegate_to, so one host's settings would be applied to another; "
+                "required: a play over the host itself. Nothing was changed."
+            )
         given = super().run(tmp, task_vars)
         variables = task_vars or {}
         _, options = self.validate_argument_spec(dict(self.ARGUMENTS))
@@ -83,9 +90,11 @@ class GpuwrightAction(ActionBase):  # type: ignore[misc]
         except GpuwrightError as error:
             sentences = [str(refusal) for refusal in error.refusals]
             given.update(failed=True, changed=False, msg="\n".join(sentences), refusals=sentences)
-        except OSError as error:
-            if task.shell.lost is None:
+        except Exception as error:
+            if task.shell.lost is None and isinstance(error, OSError):
                 raise AnsibleActionFail(f"{type(error).__name__}: {error}") from error
+            if task.shell.lost is None:
+                raise
         if task.shell.lost is not None:
             raise task.shell.lost
         return clean(given, secrets_among(task.data))
@@ -173,9 +182,9 @@ class VerifyAction(GpuwrightAction):
 
 def _note(names: tuple[str, ...]) -> dict[str, object]:
     """A look's notes for the roles after it, of this run alone: facts may be kept in a cache."""
-    return {"run": os.getppid(), "names": list(names)}
+    return {"run": _RUN, "names": list(names)}
 
 
 def _noted(variables: Mapping[str, Any]) -> tuple[str, ...]:
     note = (variables.get("ansible_facts") or {}).get(_FACT) or {}
-    return tuple(map(str, note["names"])) if note.get("run") == os.getppid() else ()
+    return tuple(map(str, note["names"])) if note.get("run") == _RUN else ()

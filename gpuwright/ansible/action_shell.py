@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import tempfile
 
-from ansible.errors import AnsibleError
+from ansible.errors import AnsibleActionFail, AnsibleError
 from ansible.plugins.action import ActionBase
 
 from gpuwright.ansible.shell import Ran
@@ -16,19 +16,25 @@ class Lost(OSError):
 
 
 class ActionShell:
-    """The commands of one task. Ansible's own error is kept: it decides whether the host counts as unreachable."""
+    """The commands of one task. Ansible's own error is kept: it decides whether the host counts as unreachable.
+
+    Raises AnsibleActionFail for a connection that cannot keep the outputs apart.
+    """
 
     def __init__(self, action: ActionBase) -> None:
         self.lost: AnsibleError | None = None
         self._action = action
-        connection = action._connection
-        for option in ("use_tty", "pty"):  # a terminal would merge both outputs, and spoil readings
+        connection, become = action._connection, action._connection.become
+        if connection.has_option("pty") and become is not None and become.get_option("become_pass"):
+            raise AnsibleActionFail(
+                f"connection {connection.transport}: become gets its password only on a terminal, which merges "
+                "both outputs; required: ssh, or become without a password. Take ansible_connection out."
+            )
+        for option, value in (("use_tty", False), ("pty", False), ("pipelining", True)):
             if connection.has_option(option):
-                connection.set_option(option, False)
-        # As Ansible's own pipelining decides; here it needs no setting, because nobody sets requiretty for it.
-        self._takes_stdin = connection.has_pipelining and (
-            connection.become is None or connection.become.pipelining
-        )
+                connection.set_option(option, value)
+        # Ansible's own condition for pipelining, without its setting: that is for hosts whose sudo wants a terminal.
+        self._takes_stdin = connection.has_pipelining and (become is None or become.pipelining)
 
     def run(self, command: str, stdin: bytes = b"") -> Ran:
         """Run one command line. Raises Lost where Ansible's connection or become fails, and ever after."""
@@ -57,7 +63,7 @@ class ActionShell:
         shell = self._action._connection._shell
         if not shell.tmpdir:
             self._action._make_tmp_path()
-        remote: str = shell.join_path(shell.tmpdir, "stdin")
+        remote: str = shell.join_path(shell.tmpdir, "input")
         with tempfile.NamedTemporaryFile() as local:
             local.write(content)
             local.flush()

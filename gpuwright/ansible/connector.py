@@ -39,7 +39,7 @@ _make_unix_command = cast(Callable[..., StringCommand], make_unix_command)
 
 @dataclass(frozen=True)
 class Failed:
-    """The last command that did not succeed, as people may read it."""
+    """The last command, which did not succeed, as people may read it."""
 
     command: str
     code: int
@@ -70,6 +70,7 @@ class AnsibleConnector(BaseConnector):
         print_input: bool = False,
         **arguments: object,
     ) -> tuple[bool, CommandOutput]:
+        self.failed = None
         running = {key: arguments.pop(key, None) for key in _ABOUT_RUNNING}
         raw = _make_unix_command(command, **arguments).get_raw_value()
         timeout = cast(int | None, running["_timeout"])
@@ -104,9 +105,10 @@ class AnsibleConnector(BaseConnector):
         content = content.encode() if isinstance(content, str) else content
         words = ("cat >" if content else ": >", shlex.quote(remote_filename))
         ran = self._run(_make_unix_command(StringCommand("".join(words))).get_raw_value(), content)
+        self.failed = None
         if ran.code != 0:
-            raise OSError(ran.stderr.strip() or f"{remote_filename} could not be written")
-        return True
+            self.failed = Failed(f"upload {remote_filename}", ran.code, ran.stderr.strip())
+        return ran.code == 0
 
     @override
     def get_file(

@@ -47,13 +47,13 @@ def watched(shell: Shell, lease: Lease, raw: str, stdin: bytes, say: Callable[[s
         time.sleep(_LOOK_EVERY_S)
         ran = shell.run(command(_LOOK, name, str(len(said))))
         code, _, more = ran.stdout.partition("\n")
-        before, said = said, said + more.encode()
+        before, said = said, said + more.encode(errors="surrogateescape")
         for line in _new_lines(before, said):
             say(line)
         if code:
-            return Ran(int(code), said.decode(), ran.stderr)
+            return Ran(int(code), said.decode(errors="replace"), ran.stderr)
 
 
 def _new_lines(before: bytes, now: bytes) -> list[str]:
     """The lines that are complete in `now` and were not `before`."""
-    return now[before.rfind(b"\n") + 1 : now.rfind(b"\n") + 1].decode().splitlines()
+    return now[before.rfind(b"\n") + 1 : now.rfind(b"\n") + 1].decode(errors="replace").splitlines()

@@ -27,12 +27,15 @@ child=$!
 exec 8>"$directory/in"
 cat "$directory/first" >&8
 rm -f "$directory/first"
-# The session's other processes end, too, where the child was killed and left some.
+# A command that Ansible gave up (timeout, Ctrl-C) runs on, and keeps the child until it has ended. The session's other
+# processes end, too, where the child was killed and left some.
 over() {
-    trap '' TERM
+    trap '' TERM HUP INT
+    for job in "$directory"/job.*/pid; do if [ -e "$job" ]; then kill -- "-$(cat "$job")"; fi; done 2>/dev/null
+    now=$(cat "$directory/task" 2>/dev/null)
+    while [ -n "$now" ] && kill -0 "$now" 2>/dev/null; do sleep 1 8>&-; done
     exec 8>&-
     wait "$child"
-    for job in "$directory"/job.*/pid; do if [ -e "$job" ]; then kill -- "-$(cat "$job")"; fi; done 2>/dev/null
     rm -rf "$directory"
     kill 0
     exit

@@ -40,7 +40,7 @@ def names() -> tuple[str, ...]:
 
 
 def warm() -> None:
-    """Load what every task needs. Ansible imports a plugin once and then forks a worker for each task and host."""
+    """Load what every task needs, once for all workers that are forked afterwards."""
     for name in names():
         _body(name)
     catalog.load()

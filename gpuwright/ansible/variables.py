@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 
+from gpuwright import secrets
 from gpuwright.drift.mask import secrets_of
+from gpuwright.errors import GpuwrightError
 from gpuwright.settings import FIELDS
 
 # Ansible's own names, of which no setting could be a mistyped one.
 _ANSIBLES = ("_", "ansible_", "inventory_", "playbook_", "role_", "ssh_")
-_SECRET = "var:"
+_VARIABLE = "var:"
 
 
 def host_data(variables: Mapping[str, object], template: Callable[[object], object]) -> dict[str, object]:
@@ -23,16 +26,20 @@ def host_data(variables: Mapping[str, object], template: Callable[[object], obje
             data[name] = plain(template(value))
         elif not name.startswith(_ANSIBLES):
             data[name] = None
-    for name in _named(list(data.values())):
+    for reference in _references(list(data.values()), (_VARIABLE,)):
+        name = reference.removeprefix(_VARIABLE)
         if name in variables:
             data[name] = plain(template(variables[name]))
     return data
 
 
 def secrets_among(data: Mapping[str, object]) -> tuple[str, ...]:
-    """The values that must never be shown: what a name says is one, and what `var:NAME` fetched; the longest first."""
-    fetched = {str(data[name]) for name in _named(list(data.values())) if data.get(name)}
-    return tuple(sorted({*secrets_of(data), *fetched}, key=len, reverse=True))
+    """The values that must never be shown: what a name says is one, and what settings refer to; the longest first."""
+    found = set(secrets_of(data))
+    for reference in _references(list(data.values()), tuple(f"{kind}:" for kind in secrets.KINDS)):
+        with suppress(GpuwrightError):  # whoever needs it says that it is missing
+            found.add(secrets.read(reference, data).reveal())
+    return tuple(sorted(found, key=len, reverse=True))
 
 
 def plain(value: object) -> object:
@@ -47,10 +54,12 @@ def plain(value: object) -> object:
     return None if value is None else str(value)
 
 
-def _named(values: object) -> list[str]:
-    """The names in all `var:NAME` below `values`."""
+def _references(values: object, kinds: tuple[str, ...]) -> list[str]:
+    """All texts below `values` that begin with one of `kinds`."""
     if isinstance(values, str):
-        return [values.removeprefix(_SECRET)] if values.startswith(_SECRET) else []
+        return [values] if values.startswith(kinds) else []
     if isinstance(values, dict):
         values = list(values.values())
-    return [name for each in values for name in _named(each)] if isinstance(values, list) else []
+    if not isinstance(values, list):
+        return []
+    return [reference for each in values for reference in _references(each, kinds)]

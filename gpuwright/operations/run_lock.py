@@ -58,6 +58,12 @@ while printf . && sleep 15; do :; done 9>&- </dev/null &
 cat >/dev/null 9>&-
 kill "$!"
 """
+# $1 is the holder, $2 where leases are: who keeps it (gpuwright/ansible/lease.py) waits for a command that still runs.
+LET_GO = """
+keeper=$(sed -n 's/^PPid:[[:space:]]*//p' "/proc/$1/status")
+grep -qsx "$keeper" "$2"/gpuwright-task-*/keeper || keeper=$1
+kill "$keeper"
+"""
 
 # What holds the lock of each host, for as long as this process lives and the host is in use.
 _held: WeakKeyDictionary[Host, object] = WeakKeyDictionary()
@@ -126,7 +132,7 @@ def held() -> Generator[PyinfraCommand]:
         owner = _take(host)
         if owner is not None and control_process.gone(owner.origin):
             # Its run was killed on this very machine, and Ansible's connections tell a host nothing of that.
-            host.run_shell_command(script('kill "$1"', str(owner.pid)), **_elevation(host))
+            host.run_shell_command(script(LET_GO, str(owner.pid), "/run"), **_elevation(host))
             owner = _take(host)
         if owner is not None:
             raise GpuwrightError(_taken(host, owner))

@@ -105,6 +105,12 @@ def test_both_engines_bring_about_the_same_host(four: Sandbox, nodes: dict[str, 
     assert planned_changes(pyinfra("--dry", "--limit", BY_ANSIBLE)) == set()
     look = ansible("site", "--check", "--limit", BY_PYINFRA)
     assert counts(look)[BY_PYINFRA]["changed"] == 0
+    # What one role changes is a restart in another one, in another task.
+    other_model = pyinfra("--dry", "--limit", BY_ANSIBLE, "--data", "inference_model=ok")
+    look = ansible("site", "--check", "-v", "--limit", BY_ANSIBLE, "-e", "inference_model=ok")
+    changes = set(re.findall(r"name: (.*)\n +status: change", look.stdout))
+    assert "Inference | Services" in changes
+    assert changes == planned_changes(other_model)
     again = ansible("site", "--limit", BY_ANSIBLE)
     assert counts(again)[BY_ANSIBLE]["changed"] == 0
     both = f"{BY_PYINFRA},{BY_ANSIBLE}"

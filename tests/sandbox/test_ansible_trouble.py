@@ -133,6 +133,10 @@ def test_bad_input_is_one_sentence_and_changes_nothing(
             "gpuwright_role: the task has async; required: a task that Ansible waits for. Remove async",
         ),
         ("timeout: 1", "Timed out after 1 second"),
+        (
+            "delegate_to: elsewhere",
+            "the task has delegate_to, so one host's settings would be applied to another",
+        ),
     ],
 )
 def test_keywords_of_a_task(control: ControlNode, four: Sandbox, keywords: str, words: str) -> None:
@@ -191,6 +195,42 @@ def test_the_sudo_password_is_shown_nowhere(control: ControlNode, four: Sandbox)
     assert done.returncode == 0, done.stdout + done.stderr
     # Of the password the first word, which survives all ways of quoting the others.
     assert str(row["sudo_password"]).partition(" ")[0] not in done.stdout + done.stderr
+
+
+def test_a_command_that_outlives_its_task_keeps_others_away(control: ControlNode, four: Sandbox) -> None:
+    inventory = control.inventory(four, [WITH_PASSWORD], {"base_extra_packages": ["sl"]})
+    play = control.write("role.yml", PLAY)
+    slow = "/etc/apt/apt.conf.d/99slow"
+    four.exec(WITH_PASSWORD, f"""echo 'DPkg::Pre-Invoke {{ "sleep 25"; }};' >{slow}""")
+    try:
+        done = playbook(control, inventory, control.write("slow.yml", f"{PLAY}      timeout: 10\n"))
+        assert "Timed out after 10 second" in said(done)
+        assert four.exec(WITH_PASSWORD, "pgrep -x apt-get").returncode == 0
+        other = playbook(control, inventory, play)
+        assert other.returncode == 2
+        assert "another run has been changing it" in said(other)
+    finally:
+        four.exec(WITH_PASSWORD, f"rm -f {slow}; while pgrep -x apt-get; do sleep 0.2; done; sleep 2")
+    again = playbook(control, inventory, play)
+    assert again.returncode == 0, again.stdout + again.stderr
+    four.exec(WITH_PASSWORD, "apt-get -q purge -y sl")
+
+
+def test_become_may_be_su(four: Sandbox, nodes: dict[str, ControlNode]) -> None:
+    """It takes no stdin, so all that is sent comes as files, which do not stay."""
+    control = nodes["here"]
+    four.exec(WITH_PASSWORD, "echo root:of-root | chpasswd")
+    su = {"ansible_become_method": "su", "ansible_become_password": "of-root"}
+    inventory = control.inventory(four, [WITH_PASSWORD], {"base_proxy": "http://127.0.0.1:9"})
+    try:
+        more = control.write("su.json", json.dumps(su))
+        done = playbook(control, inventory, control.write("role.yml", PLAY), "-e", f"@{more}")
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert "127.0.0.1:9" in four.exec(WITH_PASSWORD, "cat /etc/apt/apt.conf.d/*proxy*").stdout
+        assert four.exec(WITH_PASSWORD, "ls /home/ops/.ansible/tmp").stdout == ""
+    finally:
+        four.exec(WITH_PASSWORD, "passwd --lock root")
+        playbook(control, control.inventory(four, [WITH_PASSWORD]), control.write("role.yml", PLAY))
 
 
 def test_of_two_plays_at_once_the_second_is_told_about_the_first(

@@ -16,7 +16,7 @@ from gpuwright.ansible import job, lease
 from gpuwright.ansible.job import watched
 from gpuwright.ansible.lease import Lease
 from gpuwright.ansible.shell import Ran
-from gpuwright.operations.run_lock import HOLD, LOOK
+from gpuwright.operations.run_lock import HOLD, LET_GO, LOOK
 
 
 class ThisMachine:
@@ -24,7 +24,8 @@ class ThisMachine:
 
     def run(self, command: str, stdin: bytes = b"") -> Ran:
         done = subprocess.run(["sh", "-c", command], input=stdin, capture_output=True, check=False)
-        return Ran(done.returncode, done.stdout.decode(), done.stderr.decode())
+        text, errors = (each.decode(errors="surrogateescape") for each in (done.stdout, done.stderr))
+        return Ran(done.returncode, text, errors)
 
 
 @pytest.fixture
@@ -48,8 +49,14 @@ def held(path: Path) -> bool:
 
 
 def hold(shell: ThisMachine, path: Path) -> Lease:
-    line = lease.command(HOLD, str(path), "ann@lab, pid 7", "0", control_process.origin())
+    line = "exec " + lease.command(HOLD, str(path), "ann@lab, pid 7", "0", control_process.origin())
     return Lease.start(shell, line, "")
+
+
+def runs(mine: Lease) -> bool:
+    """Whether a command has said that it runs."""
+    task = Path(mine.directory) / "task"
+    return task.exists() and bool(task.read_text().strip())
 
 
 def test_the_lock_is_held_until_the_task_ends(shell: ThisMachine, tmp_path: Path) -> None:
@@ -109,6 +116,18 @@ def test_a_killed_holder_takes_everything_with_it(shell: ThisMachine, tmp_path: 
     assert str(path) not in listing
 
 
+def test_whoever_lets_go_of_it_waits_for_a_command_of_its_run(shell: ThisMachine, tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    mine = hold(shell, path)
+    pid = path.read_text().split("\t")[2]
+    with subprocess.Popen(["sh", "-c", mine.renewing("sleep 3")]) as running:
+        assert until(lambda: runs(mine))
+        subprocess.run(["sh", "-c", LET_GO, "sh", pid, str(tmp_path)], check=True)
+        assert held(path)
+        running.wait()
+    assert until(lambda: not held(path))
+
+
 def test_progress_is_said_while_the_command_runs(shell: ThisMachine) -> None:
     mine = Lease.start(shell, "echo held; cat >/dev/null", "")
     said: list[tuple[str, bool]] = []
@@ -125,6 +144,27 @@ def test_progress_is_said_while_the_command_runs(shell: ThisMachine) -> None:
     assert said == [("first", False), ("last", True)]
     assert (ran.code, ran.stdout, ran.stderr) == (4, "first\nlast\n", "bad\n")
     mine.end()
+
+
+def test_progress_may_be_any_bytes(shell: ThisMachine) -> None:
+    mine = Lease.start(shell, "echo held; cat >/dev/null", "")
+    said: list[str] = []
+    raw = r"printf 'caf\303'; sleep 0.5; printf '\251\n\351\n'"
+    ran = watched(shell, mine, raw, b"", said.append)
+    assert said == ["caf\u00e9", "\ufffd"]
+    assert ran.stdout == "caf\u00e9\n\ufffd\n"
+    mine.end()
+
+
+def test_a_command_that_was_given_up_keeps_the_process(shell: ThisMachine, tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    mine = hold(shell, path)
+    with subprocess.Popen(["sh", "-c", mine.renewing("sleep 6")]) as given_up:
+        assert until(lambda: runs(mine))
+        mine.end()
+        assert held(path)
+        given_up.wait()
+    assert until(lambda: not held(path))
 
 
 def test_a_job_ends_with_its_task(shell: ThisMachine, tmp_path: Path) -> None:

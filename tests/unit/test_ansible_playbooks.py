@@ -124,7 +124,9 @@ def test_the_stamp_asks_for_every_role() -> None:
         yaml.safe_load((ROOT / f"roles/{role['role']}/tasks/main.yml").read_text())[0]["register"]
         for role in site()["roles"]
     ]
-    assert stamp["when"] == [f"{name} is defined and {name} is success" for name in registered]
+    assert stamp["when"] == [
+        f"{name} is defined and {name} is success and {name} is not skipped" for name in registered
+    ]
 
 
 def test_a_whole_run_ends_with_the_stamp(checkout: Path, tmp_path: Path, hosts: str) -> None:
