@@ -60,9 +60,11 @@ kill "$!"
 """
 # $1 is the holder, $2 where leases are: who keeps it (gpuwright/ansible/lease.py) waits for a command that still runs.
 LET_GO = """
-keeper=$(sed -n 's/^PPid:[[:space:]]*//p' "/proc/$1/status")
-grep -qsx "$keeper" "$2"/gpuwright-task-*/keeper || keeper=$1
-kill "$keeper"
+pid=$1
+while [ "${pid:-0}" -gt 1 ] && ! grep -qsx "$pid" "$2"/gpuwright-task-*/keeper; do
+    pid=$(sed -n 's/^PPid:[[:space:]]*//p' "/proc/$pid/status")
+done
+if [ "${pid:-0}" -gt 1 ]; then kill "$pid"; else kill "$1"; fi
 """
 
 # What holds the lock of each host, for as long as this process lives and the host is in use.
@@ -184,6 +186,13 @@ def _elevation(host: Host) -> dict[str, object]:
 
 
 def _taken(host: Host, owner: Owner) -> Refusal:
+    if control_process.gone(owner.origin):
+        return Refusal(
+            f"host {host.name}",
+            f"a run that is over left a command running there ({owner.name}, begun {owner.age} ago)",
+            "one run at a time",
+            "Wait until that command has ended, which lets go of the lock; then run again.",
+        )
     return Refusal(
         f"host {host.name}",
         f"another run has been changing it for {owner.age} ({owner.name})",

@@ -49,7 +49,7 @@ def held(path: Path) -> bool:
 
 
 def hold(shell: ThisMachine, path: Path) -> Lease:
-    line = "exec " + lease.command(HOLD, str(path), "ann@lab, pid 7", "0", control_process.origin())
+    line = lease.command(HOLD, str(path), "ann@lab, pid 7", "0", control_process.origin())
     return Lease.start(shell, line, "")
 
 
