@@ -19,10 +19,12 @@ from gpuwright.ansible import run
 from gpuwright.ansible.action_shell import ActionShell
 from gpuwright.ansible.report import brief, clean, result
 from gpuwright.ansible.session import opened
-from gpuwright.ansible.variables import host_data, secrets_among
+from gpuwright.ansible.variables import secrets_among, settings_among
 from gpuwright.connection import Connection
 from gpuwright.drift.log import Log
+from gpuwright.drift.mask import mask_text
 from gpuwright.errors import GpuwrightError
+from gpuwright.fleet import planned
 from gpuwright.inventory import HostEntry
 from gpuwright.verify.host import replan, verdicts_of
 from gpuwright.verify.verdict import HostReport
@@ -79,7 +81,7 @@ class GpuwrightAction(ActionBase):  # type: ignore[misc]
         task = Task(
             ActionShell(self),
             str(variables["inventory_hostname"]),
-            host_data(variables, self._templar.template),
+            settings_among(variables, self._templar.template),
             options,
             variables,
             bool(self._task.check_mode),
@@ -103,11 +105,12 @@ class GpuwrightAction(ActionBase):  # type: ignore[misc]
         """Do the work and give the result; errors as GpuwrightError or OSError."""
         raise NotImplementedError
 
-    def log(self, name: str) -> Log:
+    def log(self, task: Task) -> Log:
         """pyinfra's log; long work is shown as it goes on, beside the output that programs read."""
         if self._task.no_log:
             return Log()
-        return Log(lambda line: Display().display(f"[{name}] {line}", stderr=True))
+        secrets = secrets_among(task.data)
+        return Log(lambda line: Display().display(f"[{task.host}] {mask_text(line, secrets)}", stderr=True))
 
 
 class RoleAction(GpuwrightAction):
@@ -117,13 +120,14 @@ class RoleAction(GpuwrightAction):
 
     @override
     def act(self, task: Task) -> dict[str, object]:
-        log = self.log(task.host)
+        log = self.log(task)
         with opened(task.shell, task.host, task.data, task.check or task.diff) as host:
             run.declare(host, task.options["name"])
+            plan = planned().digest
             if not task.check:
-                return result(run.apply(host, log, self._began(task.host)), task.diff)
+                return result(run.apply(host, log, self._began(task.host)), plan, task.diff)
             report = run.look(host, log, _noted(task.variables))
-        return {**result(report, task.diff), "ansible_facts": {_FACT: _note(report.will_change)}}
+        return {**result(report, plan, task.diff), "ansible_facts": {_FACT: _note(report.will_change)}}
 
     def _began(self, name: str) -> Callable[[str], None]:
         if self._task.no_log:
@@ -138,8 +142,8 @@ class DriftAction(GpuwrightAction):
     def act(self, task: Task) -> dict[str, object]:
         with opened(task.shell, task.host, task.data, True) as host:
             run.declare_all(host)
-            report = run.look(host, self.log(task.host))
-        given = result(report, task.diff)
+            report = run.look(host, self.log(task))
+            given = result(report, planned().digest, task.diff)
         given["operations"] = [brief(each) for each in report.operations if each.status != "ok"]
         status = "could not judge" if report.problems else "differs" if report.changed else "as declared"
         return {

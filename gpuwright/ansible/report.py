@@ -33,7 +33,6 @@ class Report:
 
     operations: tuple[Operation, ...]
     problems: tuple[str, ...]
-    plan: str
     reboot_required: bool
     will_change: tuple[str, ...] = ()
 
@@ -43,14 +42,14 @@ class Report:
         return any(each.status == "change" for each in self.operations)
 
 
-def result(report: Report, diff: bool) -> dict[str, object]:
-    """The result of the task; `diff` adds Ansible's differences."""
+def result(report: Report, plan: str, diff: bool) -> dict[str, object]:
+    """The result of the task; `plan` is the hash of the host's plan, `diff` adds Ansible's differences."""
     given: dict[str, object] = {
         "changed": report.changed,
         "failed": bool(report.problems),
         "msg": _sentence(report),
         "operations": [_entry(each) for each in report.operations],
-        "plan": report.plan,
+        "plan": plan,
         "reboot_required": report.reboot_required,
     }
     if diff:

@@ -80,7 +80,7 @@ def look(host: Host, log: Log, pending: Iterable[str] = ()) -> Report:
         conditional = bool(host.state.get_op_data_for_host(host, op_hash).global_arguments["_if"])
         status: Status = "maybe" if conditional and each.status == "change" else each.status
         operations.append(Operation(each.name, status, each.details, each.diffs, each.commands))
-    return Report(tuple(operations), reasons, planned().digest, _reboot_required(host), noted())
+    return Report(tuple(operations), reasons, _reboot_required(host), noted())
 
 
 def apply(host: Host, log: Log, began: Callable[[str], None]) -> Report:
@@ -113,7 +113,7 @@ def apply(host: Host, log: Log, began: Callable[[str], None]) -> Report:
         operations.append(Operation(name, status, lines, diffs, tuple(map(readable, commands))))
         if not done:
             problems = (f"{name}: {reason}",)
-    return Report(tuple(operations), problems, planned().digest, not problems and _reboot_required(host))
+    return Report(tuple(operations), problems, not problems and _reboot_required(host))
 
 
 def _recorded(operation: StateOperationHostData) -> list[PyinfraCommand]:

@@ -15,7 +15,9 @@ _ANSIBLES = ("_", "ansible_", "inventory_", "playbook_", "role_", "ssh_")
 _VARIABLE = "var:"
 
 
-def host_data(variables: Mapping[str, object], template: Callable[[object], object]) -> dict[str, object]:
+def settings_among(
+    variables: Mapping[str, object], template: Callable[[object], object]
+) -> dict[str, object]:
     """The settings, as plain values, and the variables that a setting names as `var:NAME`.
 
     Names that are no settings come without their values, so that a mistyped one is refused where settings are read.
