@@ -21,6 +21,7 @@ from gpuwright.ansible.report import brief, clean, result
 from gpuwright.ansible.session import opened
 from gpuwright.ansible.variables import secrets_among, settings_among
 from gpuwright.connection import Connection
+from gpuwright.drift import plan_run
 from gpuwright.drift.log import Log
 from gpuwright.drift.mask import mask_text
 from gpuwright.errors import GpuwrightError
@@ -141,7 +142,7 @@ class DriftAction(GpuwrightAction):
     @override
     def act(self, task: Task) -> dict[str, object]:
         with opened(task.shell, task.host, task.data, True) as host:
-            run.declare_all(host)
+            plan_run.declare(host)
             report = run.look(host, self.log(task))
             given = result(report, planned().digest, task.diff)
         given["operations"] = [brief(each) for each in report.operations if each.status != "ok"]

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
-import sys
 from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 
@@ -26,7 +24,7 @@ from gpuwright.fleet import admitted, planned
 from gpuwright.operations import run_lock, stamp
 from gpuwright.operations.reboot import RebootRequired
 from gpuwright.operations.shell import Said, listen, noted, will_change
-from gpuwright.paths import ROOT
+from gpuwright.paths import ROOT, checkout_first
 from gpuwright.pyinfra_lookups import remember
 
 STAMP = "stamp"
@@ -48,9 +46,9 @@ def warm() -> None:
 
 
 def declare(host: Host, name: str) -> None:
-    """Add the operations of the role `name`, below the run lock.
+    """Add the operations of `name`, which is one of `names`, below the run lock.
 
-    Raises GpuwrightError where no role is called so, or the host is refused.
+    Raises GpuwrightError where the host is refused.
     """
     body = _body(name)
 
@@ -60,12 +58,6 @@ def declare(host: Host, name: str) -> None:
         body()
 
     add_deploy(host.state, converge)
-
-
-def declare_all(host: Host) -> None:
-    """Add all operations of deploy.py. Raises GpuwrightError where the host is refused."""
-    _checkout_first()
-    add_deploy(host.state, importlib.import_module("deploy").converge)
 
 
 def look(host: Host, log: Log, pending: Iterable[str] = ()) -> Report:
@@ -147,17 +139,8 @@ def _reboot_required(host: Host) -> bool:
 
 
 def _body(name: str) -> Callable[[], object]:
-    if name not in names():
-        close = difflib.get_close_matches(name, names(), n=1)
-        hint = f"Did you mean {close[0]}?" if close else f"Roles are: {', '.join(names())}."
-        raise GpuwrightError.of(f"role {name}", "there is no such role", "a role of gpuwright", hint)
     if name == STAMP:
         return lambda: stamp.applied(name="Stamp", plan=planned())
-    _checkout_first()
+    checkout_first()
     body: Callable[[], object] = getattr(importlib.import_module(f"roles.{name}"), name)
     return body
-
-
-def _checkout_first() -> None:
-    if sys.path[0] != str(ROOT):
-        sys.path.insert(0, str(ROOT))  # an installed package called `roles` must not win

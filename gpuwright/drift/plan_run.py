@@ -7,7 +7,6 @@ once, in order, and nothing that it yields is executed.
 from __future__ import annotations
 
 import importlib
-import sys
 from collections.abc import Callable
 
 from pyinfra.api.deploy import add_deploy
@@ -21,7 +20,7 @@ from gpuwright.drift.mask import masked, secrets_of
 from gpuwright.drift.model import HostDrift
 from gpuwright.errors import GpuwrightError
 from gpuwright.inventory import HostEntry
-from gpuwright.paths import ROOT
+from gpuwright.paths import ROOT, checkout_first
 from gpuwright.pyinfra_lookups import remember
 from gpuwright.session import opened
 from gpuwright.unattended import never_prompt_without_a_terminal
@@ -41,7 +40,7 @@ def plan_run(entry: HostEntry, watch: Callable[[Host], None] = lambda host: None
             host.state.set_stage(StateStage.Prepare)
             watch(host)
             with ctx_state.use(host.state), ctx_host.use(host):
-                _declare(host)
+                declare(host)
                 operations, reasons = judge(host, logs)
             drift = HostDrift(entry.name, reasons, operations)
     except GpuwrightError as error:
@@ -51,7 +50,7 @@ def plan_run(entry: HostEntry, watch: Callable[[Host], None] = lambda host: None
     return masked(drift, secrets_of(entry.data))
 
 
-def _declare(host: Host) -> None:
+def declare(host: Host) -> None:
     """Let deploy.py of this checkout add its operations. Raises GpuwrightError when the host is refused."""
     if not (ROOT / "deploy.py").is_file():
         raise GpuwrightError.of(
@@ -60,5 +59,5 @@ def _declare(host: Host) -> None:
             "a checkout of gpuwright",
             "Run from one: git clone it.",
         )
-    sys.path.insert(0, str(ROOT))  # an installed package called `roles` must not win
+    checkout_first()
     add_deploy(host.state, importlib.import_module("deploy").converge)

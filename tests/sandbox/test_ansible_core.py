@@ -15,11 +15,11 @@ from pathlib import Path
 from tests.sandbox.conftest import REPOSITORY, Sandbox
 from tests.sandbox.control_node import ControlNode
 from tests.sandbox.test_deploy import planned_changes
+from tests.sandbox.test_kill import FINGERPRINT
 
 TARGETS = ["sbx2", "sbx3", "sbx4"]
 OLDEST, NEWEST = (2, 19), (2, 21)
 BY_PYINFRA, BY_ANSIBLE, WITH_PASSWORD = TARGETS
-FINGERPRINT = (REPOSITORY / "tests" / "fingerprint.sh").read_text()
 BIN = Path(sys.executable).parent
 SERVICES: dict[str, object] = {"inference_services": [{"name": "chat"}]}
 

@@ -24,6 +24,7 @@ from tests.sandbox.control_node import ControlNode
 from tests.sandbox.hosts import REPOSITORY, Sandbox
 from tests.sandbox.test_ansible_core import BY_ANSIBLE, WITH_PASSWORD, counts, fingerprint, playbook, said
 from tests.sandbox.test_bad_input import GO, HOLD_LOCK
+from tests.sandbox.test_kill import LOCK_IS_HELD
 
 # A role on its own, as a team's own playbook has it.
 PLAY = """
@@ -35,7 +36,6 @@ PLAY = """
       gpuwright_role:
         name: base
 """
-LOCK_IS_HELD = "[ -e /run/gpuwright.lock ] && ! flock --nonblock /run/gpuwright.lock true"
 
 
 @contextmanager
