@@ -1,0 +1,373 @@
+"""What plans name can be installed: apt's own resolver over a stub archive (tests/stub_archive), never an install.
+
+Pins, holds and conflicts are apt's; a name that no recorded stanza has fails. Each case says how good its stanzas are:
+`recorded` word for word, `composed` from quoted names and versions. A composed case shows that the plan hangs together,
+not that the vendor's archive is so. `pytest -rA` prints a row each.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from gpuwright import catalog
+from gpuwright.facts import HostFacts
+from gpuwright.plan import HostPlan, plan_host
+from gpuwright.settings import read_settings
+from tests.fleet.conftest import FLEET
+from tests.stub_archive.archive import Archive, Repository, missing_tools, repositories
+from tests.stub_archive.host import INSTALL, Answer, StubHost
+from tests.stub_archive.server import Server
+from tests.stub_archive.stanza import RECORDS
+
+# Of a kernel series, not of one kernel: Debian moves them while the kernel and its headers are held.
+UNLOCKED = re.compile(r"linux-(kbuild|compiler-gcc|source|config)-")
+RELEASES = {"debian 12": "bookworm", "debian 13": "trixie", "ubuntu 22.04": "jammy", "ubuntu 24.04": "noble"}
+
+
+@dataclass(frozen=True)
+class Case:
+    """A machine, what its operator says beside its own settings, and the worst record of what comes to it."""
+
+    machine: str
+    record: str
+    settings: tuple[tuple[str, str], ...] = ()
+
+    def __str__(self) -> str:
+        said = [value for _, value in self.settings]
+        return "-".join((self.machine, *said, self.record))
+
+
+def _case(machine: str, record: str, **settings: str) -> Case:
+    return Case(machine, record, tuple(settings.items()))
+
+
+def _branch(machine: str, branch: str, source: str = "nvidia", record: str = "composed") -> Case:
+    return _case(machine, record, nvidia_driver_source=source, nvidia_driver_branch=branch)
+
+
+def _rocm(machine: str, version: str) -> Case:
+    return _case(machine, "composed", rocm_packages="runtime", rocm_version=version)
+
+
+CASES = (
+    _case("debian12-2xw7900-built", "recorded"),
+    _case("debian12-7900xtx", "recorded"),
+    _case("debian12-r9700", "recorded"),
+    _case("debian12-p40-3090", "composed"),
+    _branch("debian12-p40-3090", "535", "distribution", "recorded"),
+    _case("debian13-2x4090", "composed"),
+    _branch("debian13-2x4090", "590"),
+    _branch("debian13-2x4090", "595"),
+    _branch("debian13-2x4090", "615"),
+    _case("debian13-4090-debian-driver", "recorded"),
+    _case("debian13-4xl40s-isolated", "composed"),
+    _case("debian13-4xl40s-switch", "composed"),
+    _case("debian13-8xb200", "composed"),
+    _case("debian13-8xmi300x", "composed"),
+    _rocm("debian13-8xmi300x", "7.14"),
+    _rocm("debian13-8xmi300x", "10.0"),
+    _case("debian13-cloud-w7900", "recorded"),
+    _rocm("debian12-7900xtx", "7.2"),
+    _rocm("debian12-7900xtx", "10.0"),
+    _case("ubuntu2204-2xw7900-p2p", "composed"),
+    _case("ubuntu2204-2x3090-run", "composed"),
+    _case("ubuntu2204-8xh100", "composed"),
+    _case("ubuntu2404-2x4090-cpu", "composed"),
+    _case("ubuntu2404-2x4090-driver", "composed"),
+    _case("ubuntu2404-2x4090-passthrough", "composed"),
+    _case("ubuntu2404-2xw7900-p2p", "composed"),
+    _rocm("ubuntu2404-2xw7900-p2p", "7.1"),
+    _rocm("ubuntu2404-2xw7900-p2p", "7.2"),
+    _rocm("ubuntu2404-2xw7900-p2p", "7.14"),
+    _rocm("ubuntu2404-2xw7900-p2p", "10.0"),
+    _case("ubuntu2404-2xw7900-xeon", "composed"),
+    _case("ubuntu2404-4090-secureboot", "composed"),
+    _branch("ubuntu2404-4090-secureboot", "535", "distribution"),
+    _branch("ubuntu2404-4090-secureboot", "570", "distribution"),
+    _case("ubuntu2404-4x3090", "composed"),
+    _case("ubuntu2404-4x3090-nvlink", "composed"),
+    _case("ubuntu2404-4xh200-guest", "recorded"),
+    _case("ubuntu2404-8xmi300x", "composed"),
+    _rocm("ubuntu2404-8xmi300x", "7.2"),
+    _rocm("ubuntu2404-8xmi300x", "10.0"),
+    _case("ubuntu2404-igpu-4090", "composed"),
+    _case("ubuntu2404-strix-halo", "composed"),
+    _case("ubuntu2404-vm-l40s", "composed"),
+    _branch("ubuntu2404-vm-l40s", "570"),
+    _branch("ubuntu2404-vm-l40s", "580"),
+    _branch("ubuntu2404-vm-l40s", "590"),
+    _branch("ubuntu2404-vm-l40s", "595"),
+    _branch("ubuntu2404-vm-l40s", "615"),
+    _case("ubuntu2404-w7900-4090", "composed"),
+)
+ELSEWHERE = {
+    "debian13-p40-after-610": "below: it has to leave a newer driver",
+    "ubuntu2404-gh200": "arm64, of which there are no stanzas",
+}
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Archive]:
+    assert not missing_tools(), f"apt-get install {' '.join(missing_tools())}"
+    built = Archive(tmp_path_factory.mktemp("archive"))
+    yield built
+    built.close()
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    running = Server()
+    yield running
+    running.close()
+
+
+@dataclass
+class Provisioned:
+    """A host after the plan's packages came to it, as apt would have it."""
+
+    host: StubHost
+    plan: HostPlan
+    repositories: list[Repository]
+    came: dict[str, str]
+    holds: frozenset[str]
+
+    def record(self) -> str:
+        return max((self.host.known[each][0].record for each in self.came.items()), key=RECORDS.index)
+
+
+class Maker:
+    """Makes hosts for plans."""
+
+    def __init__(self, folder: Path, archive: Archive, server: Server) -> None:
+        self.folder, self.archive, self.server = folder, archive, server
+
+    def host(self, case: Case) -> tuple[StubHost, HostPlan, list[Repository]]:
+        facts, plan = planned(case)
+        release = RELEASES[facts.release]
+        host = StubHost(self.folder / "host", release, self.archive, self.server)
+        wanted = {(r.uri, r.suite) for driver in plan.drivers for r in driver.repositories}
+        wanted |= {(r.uri, r.suite) for runtime in plan.runtimes for r in runtime.repositories}
+        known = repositories()
+        absent = wanted - {(r.uri, r.suite) for r in known}
+        assert not absent, f"repositories of which nothing is recorded: {sorted(absent)}"
+        own = [r for r in known if r.suite.split("-")[0] == release and ".invalid/" in r.uri]
+        chosen = own + [r for r in known if (r.uri, r.suite) in wanted]
+        host.sources(chosen, later=False)
+        for driver in plan.drivers:
+            for pin in driver.pins:
+                host.prefer(pin.name, pin.packages, pin.pin, pin.priority)
+        return host, plan, chosen
+
+    def provision(self, case: Case) -> Provisioned:
+        host, plan, chosen = self.host(case)
+        came: dict[str, str] = {}
+        for names in steps(plan, host):
+            answer = host.ask(*INSTALL, *names)
+            assert answer.comes is not None, answer.text
+            host.apply(answer)
+            came |= answer.comes
+        return Provisioned(host, plan, chosen, came, frozenset(plan.holds.packages))
+
+
+@pytest.fixture
+def maker(tmp_path: Path, archive: Archive, server: Server) -> Maker:
+    return Maker(tmp_path, archive, server)
+
+
+def planned(case: Case) -> tuple[HostFacts, HostPlan]:
+    directory = next(path for path in FLEET if path.name == case.machine)
+    about = tomllib.loads((directory / "machine.toml").read_text())
+    facts = HostFacts.from_json((directory / "facts.json").read_text())
+    plan = plan_host(facts, read_settings({**about["settings"], **dict(case.settings)}), catalog.load())
+    assert isinstance(plan, HostPlan), plan
+    return facts, plan
+
+
+def steps(plan: HostPlan, host: StubHost) -> list[list[str]]:
+    """Names in the order of their installation; the packages that bring preferences have to come before the others."""
+    kernel = [f"{n}/{plan.kernel.suite}" if plan.kernel.suite else n for n in plan.kernel.packages]
+    suite = plan.firmware.suite
+    firmware = [f"{name}/{suite}" if suite else name for name in plan.firmware.packages]
+    rest = [name for driver in plan.drivers for name in driver.packages]
+    rest += [*plan.fabric.packages, *(name for runtime in plan.runtimes for name in runtime.packages)]
+    known = {name: stanza for (name, _), (stanza, _) in host.known.items()}
+    planned_names = {name.partition("/")[0] for name in (*kernel, *firmware, *rest)}
+    assert planned_names <= set(known), f"names without a stanza: {sorted(planned_names - set(known))}"
+    first = [name for name in rest if known[name].preferences]
+    order = [kernel + firmware, first, [name for name in rest if name not in first]]
+    return [names for names in order if names]
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_plan_resolves_and_stays(case: Case, maker: Maker) -> None:
+    done = maker.provision(case)
+    versions = {name: version.rpartition(":")[2] for name, version in done.came.items()}
+    for driver in done.plan.drivers:
+        of_branch = [
+            n for n in driver.packages if not n.startswith(("linux-modules-", "rocm", "amd-smi", "amdrocm"))
+        ]
+        off = {n: versions[n] for n in of_branch if not _of_branch(n, versions[n], driver.branch)}
+        assert driver.source not in ("nvidia", "distribution") or not off, off
+        if driver.delivery == "prebuilt":
+            assert all(driver.branch in n for n in driver.packages if n.startswith("linux-modules-"))
+    assert _owners(done, r"(lib)?nvidia-(?!container)|libcuda|firmware-nvidia") <= {_owner(done.plan)}
+    assert _owners(done, r"rocminfo|rocm-|hip-|hsa-|amdgpu|amdrocm|amd-smi") <= {"repo.radeon.com", "amdrocm"}
+    assert done.holds <= set(done.host.installed), sorted(done.holds - set(done.host.installed))
+    record = done.record()
+    print(_row(case, done, record))
+    assert record == case.record
+
+    done.host.held = done.holds
+    done.host.sources(done.repositories, later=True)
+    after = done.host.ask("dist-upgrade", "--yes")
+    assert after.comes is not None, after.text
+    moved = {name for name in set(after.comes) & set(done.came) if not UNLOCKED.match(name)}
+    assert not moved, f"an upgrade moves {sorted(moved)}"
+    assert not after.goes
+
+
+def test_every_machine_with_packages_is_a_case() -> None:
+    missing = set()
+    for directory in FLEET:
+        try:
+            _, plan = planned(_case(directory.name, ""))
+        except AssertionError:
+            continue  # refused
+        if plan.drivers or plan.firmware.packages or plan.fabric.packages:
+            missing.add(directory.name)
+    assert missing - {case.machine for case in CASES} == set(ELSEWHERE)
+
+
+def test_branches_and_releases_are_there() -> None:
+    said = {value for case in CASES for _, value in case.settings}
+    assert {"535", "590", "595", "615", "7.2", "7.14", "10.0"} <= said
+    assert len({case.machine for case in CASES}) >= 12
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        _branch("debian13-2x4090", "580"),
+        _branch("ubuntu2404-vm-l40s", "595"),
+        _case("ubuntu2404-4090-secureboot", "composed"),
+        _case("debian13-8xmi300x", ""),
+    ],
+    ids=str,
+)
+def test_without_pins_and_holds_an_upgrade_would_move_it(case: Case, maker: Maker) -> None:
+    """The other side of the test above, which could not fail otherwise."""
+    done = maker.provision(case)
+    for path in (done.host.root / "etc/apt/preferences.d").iterdir():
+        path.unlink()
+    done.host.sources(done.repositories, later=True)
+    after = done.host.ask("dist-upgrade", "--yes")
+    assert after.comes is not None and set(after.comes) & set(done.came)
+
+
+def test_pin_is_what_makes_rocm_resolve(maker: Maker) -> None:
+    """Ubuntu's rocminfo 5.7.1 is newer than AMD's 1.0.0, which rocm-hip-runtime needs at its very version."""
+    host, plan, _ = maker.host(_rocm("ubuntu2404-2xw7900-p2p", "7.2"))
+    names = plan.drivers[0].packages
+    assert host.ask(*INSTALL, *names).comes is not None
+    (host.root / "etc/apt/preferences.d" / plan.drivers[0].pins[0].name).unlink()
+    refused = host.ask(*INSTALL, *names)
+    assert refused.comes is None and "rocminfo" in refused.text
+
+
+@pytest.mark.parametrize("machine", ["debian13-2x4090", "debian12-p40-3090"])
+def test_pinning_package_is_too_late_in_the_same_transaction(machine: str, maker: Maker) -> None:
+    """Its preferences are read by the next apt: with it alone at the same time comes the newest branch."""
+    host, plan, _ = maker.host(_case(machine, ""))
+    together = host.ask(*INSTALL, *plan.drivers[0].packages)
+    assert plan.drivers[0].branch == "580"
+    assert together.comes is None or together.comes["nvidia-driver-cuda"].startswith("615."), together.text
+
+
+def test_debian_12_cannot_install_its_open_modules(maker: Maker) -> None:
+    """What the catalogue's row says of it, all from Debian's own stanzas."""
+    host, _, _ = maker.host(_branch("debian12-p40-3090", "535", "distribution"))
+    refused = host.ask(*INSTALL, "nvidia-open-kernel-dkms", "nvidia-smi", "libcuda1", "nvidia-persistenced")
+    assert refused.comes is None and "firmware-nvidia-gsp" in refused.text
+
+
+def test_leaving_a_newer_driver_needs_downgrades_and_removals(maker: Maker) -> None:
+    """A Tesla P40 after 610: the plan's names alone do not bring 580 back; apt has to be allowed to."""
+    host, plan, _ = maker.host(_case("debian13-p40-after-610", ""))
+    host.apply(
+        _versions(host, "610.43.02-1", "nvidia-driver-cuda", "nvidia-kernel-open-dkms", "nvidia-persistenced")
+    )
+    first, rest = steps(plan, host)[-2:]
+    pinning = host.ask(*INSTALL, *first)
+    assert pinning.comes is not None, pinning.text
+    host.apply(pinning)
+    assert host.ask(*INSTALL, *rest).comes is None
+    allowed = host.ask("install", "--yes", "--no-install-recommends", "--allow-downgrades", *rest)
+    assert allowed.comes is not None, allowed.text
+    assert allowed.comes["nvidia-kernel-dkms"].startswith("580."), allowed.text
+    assert "nvidia-kernel-open-dkms" in allowed.goes
+
+
+def test_archive_is_signed(maker: Maker) -> None:
+    host, _, chosen = maker.host(_case("debian13-2x4090", ""))
+    index = next(
+        path for url, path in maker.archive.build(chosen[-1], False).items() if url.endswith("InRelease")
+    )
+    whole = index.read_text()
+    index.write_text(whole.replace("Architectures", "architectures").replace("Date:", "X-Date:"))
+    with pytest.raises(RuntimeError, match=r"signature|BADSIG|not signed|NO_PUBKEY"):
+        host.sources(chosen[-1:], later=False)
+    index.write_text(whole)
+
+
+def test_name_without_a_stanza_fails(maker: Maker) -> None:
+    host, plan, _ = maker.host(_case("debian13-2x4090", ""))
+    other = dataclasses.replace(plan.drivers[0], packages=("nvidia-driver-cude",))
+    with pytest.raises(AssertionError, match="nvidia-driver-cude"):
+        steps(dataclasses.replace(plan, drivers=(other,)), host)
+
+
+def _versions(host: StubHost, version: str, *names: str) -> Answer:
+    answer = host.ask(
+        *INSTALL,
+        *(f"{name}={version}" for name in names),
+        f"libcuda1={version}",
+        f"libnvidia-ml1={version}",
+        f"nvidia-modprobe={version}",
+        f"firmware-nvidia-gsp={version}",
+        f"nvidia-kernel-support={version}",
+        f"libnvidia-ptxjitcompiler1={version}",
+    )
+    assert answer.comes is not None, answer.text
+    return answer
+
+
+def _of_branch(name: str, version: str, branch: str) -> bool:
+    # Debian's nvidia-persistenced has a version of its own within the branch.
+    return version.startswith((f"{branch}.", f"{branch}-"))
+
+
+def _owner(plan: HostPlan) -> str:
+    """The origin that all of NVIDIA's packages must have."""
+    if any(driver.source == "nvidia" for driver in plan.drivers):
+        return "NVIDIA"
+    return "Debian" if any(name.endswith("-amd64") for name in plan.kernel.packages) else "Ubuntu"
+
+
+def _owners(done: Provisioned, pattern: str) -> set[str]:
+    came = [each for each in done.came.items() if re.match(pattern, each[0])]
+    # fabric's infiniband-diags and the like are the distribution's by right: they do not match.
+    return {done.host.known[each][1].origin for each in came}
+
+
+def _row(case: Case, done: Provisioned, record: str) -> str:
+    records = [done.host.known[each][0].record for each in done.came.items()]
+    drivers = ", ".join(f"{d.source} {d.branch or '-'} {d.modules}" for d in done.plan.drivers) or "-"
+    counts = ", ".join(f"{records.count(each)} {each}" for each in RECORDS if each in records)
+    return f"{case.machine} | {drivers} | {len(done.came)} packages: {counts} | {record} | resolves, stays"
