@@ -177,15 +177,24 @@ def _unsigned(row: PackageSet, version: str, site: Site, catalog: Catalog) -> It
 
 
 def _does_not_build(row: PackageSet, version: str, site: Site, catalog: Catalog) -> Iterator[Refusal]:
-    for rule in catalog.nvidia.build_rules:
-        knows = rule.modules != row.modules or rule.copes(version)
-        if site.kernel_version and rule.applies(site.kernel_version) and not knows:
-            yield Refusal(
-                "nvidia driver",
-                f"the {row.modules} modules of {version} do not build on kernel {site.kernel_version}: {rule.name}",
-                f"a driver that knows it ({', '.join(rule.drivers)} or newer in these branches)",
-                OTHERWISE,
-            )
+    """One refusal for all that is in the way: a candidate does not fail the more for each change of the kernel."""
+    rules = [
+        rule
+        for rule in catalog.nvidia.build_rules
+        if rule.modules == row.modules
+        and site.kernel_version
+        and rule.applies(site.kernel_version)
+        and not rule.copes(version)
+    ]
+    if rules:
+        known = "; ".join(", ".join(rule.drivers) for rule in rules)
+        yield Refusal(
+            "nvidia driver",
+            f"the {row.modules} modules of {version} do not build on kernel {site.kernel_version}: "
+            + "; ".join(rule.name for rule in rules),
+            f"a driver that knows {'it' if len(rules) == 1 else 'each'} ({known} or newer in these branches)",
+            OTHERWISE,
+        )
 
 
 def _nothing(site: Site, window: Window, sources: tuple[Source, ...], catalog: Catalog) -> Refusal:
