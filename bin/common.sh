@@ -75,6 +75,8 @@ missing_packages() {
     fi
     command -v mmdebstrap >/dev/null || echo mmdebstrap
     command -v ssh-keygen >/dev/null || echo openssh-client
+    command -v apt-ftparchive >/dev/null || echo apt-utils
+    command -v gpg >/dev/null || echo gnupg
     [ -e /usr/share/keyrings/debian-archive-keyring.gpg ] || echo debian-archive-keyring
     [ -e /etc/ssl/certs/ca-certificates.crt ] || echo ca-certificates
     if [ "$(id -u)" -ne 0 ] && ! command -v newuidmap >/dev/null; then echo uidmap; fi

@@ -70,7 +70,7 @@ def _nvidia(facts: HostFacts, driver: DriverPlan, fabric: tuple[str, ...]) -> Ho
         "ubuntu": "-1ubuntu1" if driver.source == "nvidia" else f"-0ubuntu0.{facts.os_version}.1",
     }
     brought = (name.format(branch=driver.branch) for name in BROUGHT[facts.os_id, driver.source])
-    found = {name: version + tails[facts.os_id] for name in (*driver.packages, *fabric, *brought)}
+    found = {name: version + tails[facts.os_id] for name in (*driver.names, *fabric, *brought)}
     found |= {name: "6.8.0-52.53" for name in found if name.startswith("linux-modules-")}
     found |= {name: f"{driver.branch}-1" for name in found if "-pinning-" in name}
     return _driven(_installed(facts, found), Driver("nvidia", version, driver.modules, "package", True))

@@ -28,7 +28,7 @@ RELEASES = {
     ("debian 12", "linux-image-cloud-{arch}", ""): "6.1.0-56-cloud-amd64",
     ("debian 12", "linux-image-rt-{arch}", ""): "6.1.0-56-rt-amd64",
     ("debian 13", "linux-image-{arch}", ""): "6.12.117+deb13-amd64",
-    ("debian 13", "linux-image-{arch}", "trixie-backports"): "7.2.12+deb13-amd64",
+    ("debian 13", "linux-image-{arch}", "trixie-backports"): "7.3.4+deb13-amd64",
     ("debian 13", "linux-image-cloud-{arch}", ""): "6.12.117+deb13-cloud-amd64",
     ("debian 13", "linux-image-rt-{arch}", ""): "6.12.117+deb13-rt-amd64",
     ("ubuntu 22.04", "linux-image-generic", ""): "5.15.0-144-generic",

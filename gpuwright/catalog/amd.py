@@ -101,10 +101,11 @@ class WorkaroundRow(Row):
 
 
 class FirmwareRow(Row):
-    """What a firmware package of a release's suite ("": the release itself) has files for."""
+    """What a firmware package of a release's suite ("": the release itself) and its `components` has files for."""
 
     os: str
     suite: str
+    components: tuple[str, ...] = ()
     package: str
     version: str
     targets: tuple[str, ...]

@@ -49,12 +49,16 @@ class CudaRow(Row):
 
 
 class BuildRule(Row):
-    """A change of the kernel that modules of one flavour must know: see `applies` and `copes`."""
+    """A change of the kernel that modules of one flavour must know: see `applies` and `copes`.
+
+    `error` is a regex of the compiler's words about it, "" where they are not known.
+    """
 
     name: str
     modules: Modules
     kernels: tuple[str, ...]
     drivers: tuple[str, ...]
+    error: str = ""
 
     def applies(self, kernel: str) -> bool:
         """Whether a kernel version (6.12.117) has the change."""
@@ -68,8 +72,10 @@ class BuildRule(Row):
 class PackageSet(Row):
     """What to install for branches `first` to `last`, from one source, in one flavour, delivered in one way.
 
-    `kernels` are the metapackage suffixes that prebuilt modules exist for. `version` is the archive's where it is not
-    the branch's newest. `conflict` says why apt cannot install the set.
+    `before` are packages that must be installed before apt looks at the others, `components` those of the
+    distribution's archive that the set needs beyond what every installation has. `kernels` are the metapackage suffixes
+    that prebuilt modules exist for. `version` is the archive's where it is not the branch's newest. `conflict` says why
+    apt cannot install the set.
     """
 
     os: tuple[str, ...]
@@ -78,7 +84,9 @@ class PackageSet(Row):
     last: int | None = None
     modules: Modules
     delivery: Literal["prebuilt", "dkms"]
+    before: tuple[str, ...] = ()
     packages: tuple[str, ...]
+    components: tuple[str, ...] = ()
     kernels: tuple[str, ...] = ()
     version: str = ""
     conflict: str = ""
@@ -89,8 +97,12 @@ class PackageSet(Row):
         return self.first <= branch and (self.last is None or branch <= self.last)
 
     def names(self, branch: int, kernel: str) -> tuple[str, ...]:
-        """Package names for a branch and a kernel metapackage's suffix."""
-        return tuple(name.format(branch=branch, kernel=kernel) for name in self.packages)
+        """All package names for a branch and a kernel metapackage's suffix, `before` at the beginning."""
+        return tuple(name.format(branch=branch, kernel=kernel) for name in self.before + self.packages)
+
+    def first_names(self, branch: int) -> tuple[str, ...]:
+        """Those of `before`."""
+        return tuple(name.format(branch=branch) for name in self.before)
 
 
 class CudaRepository(Row):
@@ -157,13 +169,14 @@ class BoardRow(Row):
 
 
 class FabricRow(Row):
-    """Fabric manager and its library, as a source names them for branches `first` to `last`."""
+    """Fabric manager and its library, as a source names them for branches `first` to `last`; `components` as above."""
 
     source_of: Source
     os: tuple[str, ...]
     first: int
     last: int | None = None
     packages: tuple[str, ...]
+    components: tuple[str, ...] = ()
     units: tuple[str, ...]
 
     def has(self, branch: int) -> bool:

@@ -29,6 +29,7 @@ from gpuwright.plan.notes import Notes
 from gpuwright.plan.nvidia import plan_nvidia
 from gpuwright.plan.power import plan_power
 from gpuwright.plan.runtime import plan_runtimes
+from gpuwright.plan.stack import plan_driver_steps, plan_kernel_steps
 from gpuwright.settings import HostSettings
 
 __all__ = ["HostPlan", "Reason", "plan_host"]
@@ -49,22 +50,28 @@ def plan_host(facts: HostFacts, settings: HostSettings, catalog: Catalog) -> Hos
         drivers += (driver,) if driver else ()
     fabric = plan_fabric(facts, settings, catalog, gpus, drivers, notes)
     runtimes = plan_runtimes(facts, settings, catalog, gpus, drivers, notes)
+    firmware = plan_firmware(facts, settings, catalog, gpus, drivers, kernel, notes)
+    holds = plan_holds(catalog, kernel, drivers, fabric, runtimes, notes)
     interconnect = plan_interconnect(facts, settings, catalog, gpus, drivers, kernel, notes)
+    stack = (facts, catalog, kernel, drivers, fabric, firmware, notes)
     plan = HostPlan(
-        base=plan_base(facts, settings, catalog, notes),
+        base=plan_base(facts, settings, catalog, drivers, notes),
         container_engine=plan_container_engine(facts, settings, catalog, runtimes, notes),
         model_store=models,
         inference=plan_inference(facts, settings, catalog, models, notes),
         gpus=gpus,
         kernel=kernel,
         drivers=drivers,
-        firmware=plan_firmware(facts, settings, catalog, gpus, drivers, kernel, notes),
+        firmware=firmware,
         fabric=fabric,
         runtimes=runtimes,
         interconnect=interconnect,
         collectives=plan_collectives(facts, settings, catalog, gpus, interconnect, notes),
         power=plan_power(facts, settings, catalog, gpus, drivers, notes),
-        holds=plan_holds(catalog, kernel, drivers, fabric, runtimes, notes),
+        holds=holds,
+        kernel_steps=plan_kernel_steps(facts, settings, catalog, kernel, drivers, holds, notes),
+        nvidia_driver=plan_driver_steps("nvidia", *stack),
+        rocm=plan_driver_steps("amd", *stack),
         why={},
     )
     if notes.refusals:

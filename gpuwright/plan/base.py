@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from gpuwright.catalog import Catalog
 from gpuwright.facts import HostFacts
+from gpuwright.plan.gpu_model import DriverPlan
 from gpuwright.plan.model import BasePlan, ManagedFile, Package, Unit
 from gpuwright.plan.network import plan_apt_sources, plan_certificates, plan_dropped, plan_proxy
 from gpuwright.plan.notes import Notes
@@ -13,12 +14,15 @@ LIMITS = "/etc/security/limits.d/90-gpuwright-memlock.conf"
 SYSTEM_LIMITS = "/etc/systemd/system.conf.d/90-gpuwright-memlock.conf"
 
 
-def plan_base(facts: HostFacts, settings: HostSettings, catalog: Catalog, notes: Notes) -> BasePlan:
+def plan_base(
+    facts: HostFacts, settings: HostSettings, catalog: Catalog, drivers: tuple[DriverPlan, ...], notes: Notes
+) -> BasePlan:
     """Packages that later roles call, a clock that is right, and a memlock limit that GPUs can live with."""
     notes.why("base", "every host", "role base")
     row = catalog.packages_for("base", facts.os_id, facts.os_version)
     packages = [Package(name) for name in row.names]
-    if settings.container_engine.container_engine_source == "docker.com":
+    docker_com = settings.container_engine.container_engine_source == "docker.com"
+    if docker_com or any(driver.repositories for driver in drivers):
         keys = catalog.packages_for("repository-keys", facts.os_id, facts.os_version)
         packages += [Package(name) for name in keys.names]
     packages += [Package(name) for name in settings.base.base_extra_packages]

@@ -11,7 +11,7 @@ from gpuwright.plan.notes import Notes
 from gpuwright.settings import HostSettings
 
 WHOSE = {"distribution": "the distribution's", "nvidia": "NVIDIA's"}
-NOTHING = FabricPlan((), (), ())
+NOTHING = FabricPlan((), (), (), ())
 
 
 def plan_fabric(
@@ -55,7 +55,7 @@ def plan_fabric(
     if switches == "board":
         packages, modules = packages + nvlink5.packages, nvlink5.modules
         notes.why("fabric.modules", "NVLink 5: the switches are reached over InfiniBand", nvlink5.source)
-    return FabricPlan(packages, modules, row.units)
+    return FabricPlan(packages, row.components, modules, row.units)
 
 
 def nvswitches(facts: HostFacts, catalog: Catalog, gpus: tuple[Gpu, ...]) -> Literal["", "bus", "board"]:

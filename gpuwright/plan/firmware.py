@@ -9,7 +9,7 @@ from gpuwright.plan.gpu_model import DriverPlan, FirmwarePlan, Gpu, KernelPlan
 from gpuwright.plan.notes import Notes
 from gpuwright.settings import HostSettings
 
-NOTHING = FirmwarePlan((), "")
+NOTHING = FirmwarePlan((), (), "")
 
 
 def plan_firmware(
@@ -55,7 +55,7 @@ def plan_firmware(
     notes.why(
         "firmware", f"{row.package} {row.version}{where} has files for {', '.join(targets)}", row.source
     )
-    return FirmwarePlan((row.package,), row.suite)
+    return FirmwarePlan((row.package,), row.components, row.suite)
 
 
 def firmware_for(facts: HostFacts, catalog: Catalog, targets: tuple[str, ...]) -> FirmwareRow | None:

@@ -51,6 +51,9 @@ class DriverPlan:
     31.50, "" where the kernel brings it. `modules` is open, proprietary or in-tree; `delivery` dkms, prebuilt,
     in-tree or unmanaged. `module` is the name modprobe knows it by, which `options` use. `load` and `blacklist` are
     modules at boot. No two sources are ever mixed in one plan; `pins` keep apt from it where names are the same.
+    `first` are packages that an apt run of their own brings before `packages`, which it must know them for.
+    `components` are those of the distribution's archive that all of them need beyond what every installation has:
+    Debian's main, Ubuntu's main and universe.
     """
 
     vendor: str
@@ -61,26 +64,38 @@ class DriverPlan:
     repositories: tuple[AptRepository, ...]
     pins: tuple[AptPin, ...]
     packages: tuple[str, ...]
+    first: tuple[str, ...]
+    components: tuple[str, ...]
     module: str
     options: tuple[str, ...]
     load: tuple[str, ...]
     blacklist: tuple[str, ...]
     units: tuple[str, ...]
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All its packages, in the order of their installation."""
+        return self.first + self.packages
+
 
 @dataclass(frozen=True)
 class FirmwarePlan:
-    """Firmware packages that the GPUs' driver loads, from `suite` ("": the release itself)."""
+    """Firmware packages that the GPUs' driver loads, from `suite` ("": the release itself) and `components` of it."""
 
     packages: tuple[str, ...]
+    components: tuple[str, ...]
     suite: str
 
 
 @dataclass(frozen=True)
 class FabricPlan:
-    """NVSwitch's manager and companions, at exactly the driver's version; empty without NVSwitch."""
+    """NVSwitch's manager and companions, at exactly the driver's version; empty without NVSwitch.
+
+    `components` as in DriverPlan.
+    """
 
     packages: tuple[str, ...]
+    components: tuple[str, ...]
     modules: tuple[str, ...]
     units: tuple[str, ...]
 

@@ -21,7 +21,7 @@ def plan_holds(
     """
     # A kernel that is built here has no metapackage that could bring another.
     names = [*(kernel.packages if kernel.flavour != "built" else ())]
-    for part in (*(driver.packages for driver in drivers), fabric.packages, *(r.packages for r in runtimes)):
+    for part in (*(driver.names for driver in drivers), fabric.packages, *(r.packages for r in runtimes)):
         names += part
     owners = {driver.vendor for driver in drivers if driver.packages}
     if kernel.packages or any(driver.delivery in ("dkms", "prebuilt") for driver in drivers):

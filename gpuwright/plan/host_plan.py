@@ -20,6 +20,7 @@ from gpuwright.plan.gpu_model import (
     RuntimePlan,
 )
 from gpuwright.plan.model import BasePlan, EnginePlan, InferencePlan, Json, ModelStorePlan, Reason
+from gpuwright.plan.stack_model import DriverSteps, KernelSteps
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,9 @@ class HostPlan:
     collectives: CollectivesPlan
     power: PowerPlan
     holds: HoldsPlan
+    kernel_steps: KernelSteps
+    nvidia_driver: DriverSteps
+    rocm: DriverSteps
     why: Mapping[str, Reason] = field(compare=False)
 
     def leaves(self) -> Iterator[tuple[str, Json]]:

@@ -154,7 +154,7 @@ def _kernel(plan: HostPlan) -> str:
 
 
 def _driver(driver: DriverPlan) -> str:
-    words = [f"{driver.module} from {driver.source}", *driver.packages]
+    words = [f"{driver.module} from {driver.source}", *driver.names]
     words += [f"option {option}" for option in driver.options]
     words += [f"not {module}" for module in driver.blacklist]
     return "\n".join(words)

@@ -26,7 +26,7 @@ from tests.stub_archive.host import INSTALL, Answer, StubHost
 from tests.stub_archive.server import Server
 from tests.stub_archive.stanza import RECORDS
 
-# Of a kernel series, not of one kernel: Debian moves them while the kernel and its headers are held.
+# Of a kernel series, not of one kernel: Debian moves them while only the kernel and its headers are held by name.
 UNLOCKED = re.compile(r"linux-(kbuild|compiler-gcc|source|config)-")
 RELEASES = {"debian 12": "bookworm", "debian 13": "trixie", "ubuntu 22.04": "jammy", "ubuntu 24.04": "noble"}
 
@@ -74,6 +74,7 @@ CASES = (
     _rocm("debian13-8xmi300x", "7.14"),
     _rocm("debian13-8xmi300x", "10.0"),
     _case("debian13-cloud-w7900", "recorded"),
+    _rocm("debian12-7900xtx", "6.4"),
     _rocm("debian12-7900xtx", "7.2"),
     _rocm("debian12-7900xtx", "10.0"),
     _case("ubuntu2204-2xw7900-p2p", "composed"),
@@ -83,6 +84,7 @@ CASES = (
     _case("ubuntu2404-2x4090-driver", "composed"),
     _case("ubuntu2404-2x4090-passthrough", "composed"),
     _case("ubuntu2404-2xw7900-p2p", "composed"),
+    _rocm("ubuntu2404-2xw7900-p2p", "6.4"),
     _rocm("ubuntu2404-2xw7900-p2p", "7.1"),
     _rocm("ubuntu2404-2xw7900-p2p", "7.2"),
     _rocm("ubuntu2404-2xw7900-p2p", "7.14"),
@@ -91,10 +93,12 @@ CASES = (
     _case("ubuntu2404-4090-secureboot", "composed"),
     _branch("ubuntu2404-4090-secureboot", "535", "distribution"),
     _branch("ubuntu2404-4090-secureboot", "570", "distribution"),
+    _branch("ubuntu2404-4090-secureboot", "595", "distribution"),
     _case("ubuntu2404-4x3090", "composed"),
     _case("ubuntu2404-4x3090-nvlink", "composed"),
     _case("ubuntu2404-4xh200-guest", "recorded"),
     _case("ubuntu2404-8xmi300x", "composed"),
+    _rocm("ubuntu2404-8xmi300x", "6.4"),
     _rocm("ubuntu2404-8xmi300x", "7.2"),
     _rocm("ubuntu2404-8xmi300x", "10.0"),
     _case("ubuntu2404-igpu-4090", "composed"),
@@ -108,7 +112,6 @@ CASES = (
     _case("ubuntu2404-w7900-4090", "composed"),
 )
 ELSEWHERE = {
-    "debian13-p40-after-610": "below: it has to leave a newer driver",
     "ubuntu2404-gh200": "arm64, of which there are no stanzas",
 }
 
@@ -148,10 +151,12 @@ class Maker:
     def __init__(self, folder: Path, archive: Archive, server: Server) -> None:
         self.folder, self.archive, self.server = folder, archive, server
 
-    def host(self, case: Case) -> tuple[StubHost, HostPlan, list[Repository]]:
+    def host(self, case: Case, without: str = "") -> tuple[StubHost, HostPlan, list[Repository]]:
+        """The host of a case before anything came to it; `without` leaves out a component that its plan names."""
         facts, plan = planned(case)
         release = RELEASES[facts.release]
-        host = StubHost(self.folder / "host", release, self.archive, self.server)
+        components = components_of(plan) - {without}
+        host = StubHost(self.folder / "host", release, self.archive, self.server, components)
         wanted = {(r.uri, r.suite) for driver in plan.drivers for r in driver.repositories}
         wanted |= {(r.uri, r.suite) for runtime in plan.runtimes for r in runtime.repositories}
         known = repositories()
@@ -165,8 +170,8 @@ class Maker:
                 host.prefer(pin.name, pin.packages, pin.pin, pin.priority)
         return host, plan, chosen
 
-    def provision(self, case: Case) -> Provisioned:
-        host, plan, chosen = self.host(case)
+    def provision(self, case: Case, without: str = "") -> Provisioned:
+        host, plan, chosen = self.host(case, without)
         came: dict[str, str] = {}
         for names in steps(plan, host):
             answer = host.ask(*INSTALL, *names)
@@ -190,19 +195,26 @@ def planned(case: Case) -> tuple[HostFacts, HostPlan]:
     return facts, plan
 
 
+def components_of(plan: HostPlan) -> frozenset[str]:
+    """All components of the distribution's archive that a plan says it needs."""
+    drivers = (name for driver in plan.drivers for name in driver.components)
+    return frozenset((*drivers, *plan.firmware.components, *plan.fabric.components))
+
+
 def steps(plan: HostPlan, host: StubHost) -> list[list[str]]:
-    """Names in the order of their installation; the packages that bring preferences have to come before the others."""
+    """Names by the apt runs that install them; packages that bring preferences have to come before the others."""
     kernel = [f"{n}/{plan.kernel.suite}" if plan.kernel.suite else n for n in plan.kernel.packages]
     suite = plan.firmware.suite
     firmware = [f"{name}/{suite}" if suite else name for name in plan.firmware.packages]
     rest = [name for driver in plan.drivers for name in driver.packages]
     rest += [*plan.fabric.packages, *(name for runtime in plan.runtimes for name in runtime.packages)]
+    first = [name for driver in plan.drivers for name in driver.first]
     known = {name: stanza for (name, _), (stanza, _) in host.known.items()}
-    planned_names = {name.partition("/")[0] for name in (*kernel, *firmware, *rest)}
+    planned_names = {name.partition("/")[0] for name in (*kernel, *firmware, *first, *rest)}
     assert planned_names <= set(known), f"names without a stanza: {sorted(planned_names - set(known))}"
-    first = [name for name in rest if known[name].preferences]
-    order = [kernel + firmware, first, [name for name in rest if name not in first]]
-    return [names for names in order if names]
+    late = [name for name in rest if known[name].preferences]
+    assert not late, f"apt would read the preferences of {late} too late"
+    return [names for names in (kernel + firmware, first, rest) if names]
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
@@ -228,8 +240,12 @@ def test_plan_resolves_and_stays(case: Case, maker: Maker) -> None:
     done.host.sources(done.repositories, later=True)
     after = done.host.ask("dist-upgrade", "--yes")
     assert after.comes is not None, after.text
-    moved = {name for name in set(after.comes) & set(done.came) if not UNLOCKED.match(name)}
-    assert not moved, f"an upgrade moves {sorted(moved)}"
+    moved = set(after.comes) & set(done.came)
+    locked = {name for name in moved if not UNLOCKED.match(name)}
+    assert not locked, f"an upgrade moves {sorted(locked)}"
+    built_with = {name for name in moved if name.startswith(("linux-kbuild-", "linux-compiler-"))}
+    patterns = "|".join(done.plan.holds.unattended)
+    assert all(re.match(patterns, name) for name in built_with), "nothing keeps unattended upgrades from them"
     assert not after.goes
 
 
@@ -246,9 +262,44 @@ def test_every_machine_with_packages_is_a_case() -> None:
 
 
 def test_branches_and_releases_are_there() -> None:
-    said = {value for case in CASES for _, value in case.settings}
-    assert {"535", "590", "595", "615", "7.2", "7.14", "10.0"} <= said
+    """What the cases' plans have, not what their settings say."""
+    releases, branches, rocms = set(), set(), set()
+    for case in CASES:
+        facts, plan = planned(case)
+        releases.add(facts.release)
+        branches |= {(d.source, d.branch) for d in plan.drivers if d.vendor == "nvidia"}
+        rocms |= {
+            row.version
+            for row in catalog.load().amd.rocm
+            for driver in plan.drivers
+            for repository in driver.repositories
+            if repository.uri == row.uri.format(distro=row.distros.get(facts.release, ""))
+        }
     assert len({case.machine for case in CASES}) >= 12
+    assert releases == set(RELEASES)
+    assert {branch for _, branch in branches} >= {"535", "570", "580", "590", "595", "615"}
+    assert {branch for source, branch in branches if source == "distribution"} >= {"535", "580", "595"}
+    assert rocms >= {"6.4", "7.2", "7.14", "10.0"}
+
+
+@pytest.mark.parametrize(
+    ("case", "component"),
+    [
+        (_case("debian13-4090-debian-driver", ""), "contrib"),
+        (_case("debian13-4090-debian-driver", ""), "non-free"),
+        (_case("debian13-4090-debian-driver", ""), "non-free-firmware"),
+        (_case("debian12-7900xtx", ""), "non-free-firmware"),
+        (_case("ubuntu2404-4090-secureboot", ""), "restricted"),
+        (_branch("ubuntu2404-4090-secureboot", "595", "distribution"), "multiverse"),
+        (_case("ubuntu2204-8xh100", ""), "multiverse"),
+    ],
+    ids=str,
+)
+def test_without_a_component_nothing_comes(case: Case, component: str, maker: Maker) -> None:
+    """The other side: what a plan says it needs of the archive, it needs."""
+    assert component in components_of(planned(case)[1])
+    with pytest.raises(AssertionError):
+        maker.provision(case, without=component)
 
 
 @pytest.mark.parametrize(
@@ -285,7 +336,8 @@ def test_pin_is_what_makes_rocm_resolve(maker: Maker) -> None:
 def test_pinning_package_is_too_late_in_the_same_transaction(machine: str, maker: Maker) -> None:
     """Its preferences are read by the next apt: with it alone at the same time comes the newest branch."""
     host, plan, _ = maker.host(_case(machine, ""))
-    together = host.ask(*INSTALL, *plan.drivers[0].packages)
+    assert plan.drivers[0].first
+    together = host.ask(*INSTALL, *plan.drivers[0].names)
     assert plan.drivers[0].branch == "580"
     assert together.comes is None or together.comes["nvidia-driver-cuda"].startswith("615."), together.text
 
@@ -298,8 +350,8 @@ def test_debian_12_cannot_install_its_open_modules(maker: Maker) -> None:
 
 
 def test_leaving_a_newer_driver_needs_downgrades_and_removals(maker: Maker) -> None:
-    """A Tesla P40 after 610: the plan's names alone do not bring 580 back; apt has to be allowed to."""
-    host, plan, _ = maker.host(_case("debian13-p40-after-610", ""))
+    """Why debian13-p40-after-610 is refused: names alone do not bring 580 back; apt has to be allowed to."""
+    host, plan, _ = maker.host(_case("debian12-p40-3090", ""))
     host.apply(
         _versions(host, "610.43.02-1", "nvidia-driver-cuda", "nvidia-kernel-open-dkms", "nvidia-persistenced")
     )

@@ -6,12 +6,15 @@ import os
 import shutil
 import subprocess
 import tomllib
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.stub_archive.stanza import Stanza, read
 
 DATA = Path(__file__).parent / "data"
+# What an installation of Debian or Ubuntu has without being asked.
+EVERYWHERE = ("main", "universe")
 NEEDS = {"dpkg-deb": "dpkg", "apt-ftparchive": "apt-utils", "gpg": "gnupg", "apt-get": "apt"}
 
 
@@ -28,6 +31,12 @@ class Repository:
     only: str = ""
     automatic: bool = True
     later: str = ""
+
+    def shown(self, beyond: Collection[str]) -> tuple[str, ...]:
+        """The components that a host names: of a distribution's only `beyond` what every installation has."""
+        if ".invalid/" not in self.uri:
+            return self.components
+        return tuple(name for name in self.components if name in EVERYWHERE or name in beyond)
 
     def stanzas(self, later: bool) -> list[Stanza]:
         """Its packages, in all versions; those of later only with `later`."""

@@ -28,10 +28,16 @@ class Answer:
 
 
 class StubHost:
-    """apt below `root`, with the repositories of a release and those that a plan adds."""
+    """apt below `root`, with the repositories of a release and those that a plan adds.
 
-    def __init__(self, root: Path, release: str, archive: Archive, server: Server) -> None:
+    `components` of the distribution's archive are known to it beside what every installation has.
+    """
+
+    def __init__(
+        self, root: Path, release: str, archive: Archive, server: Server, components: frozenset[str]
+    ) -> None:
         self.root, self._archive, self._server = root, archive, server
+        self.components = components
         for folder in (
             "etc/apt/preferences.d",
             "var/lib/apt/lists/partial",
@@ -57,11 +63,14 @@ class StubHost:
         for repository in repositories:
             self._server.files.update(self._archive.build(repository, later))
             uri = repository.uri.replace("https://", "http://")
+            shown = repository.shown(self.components)
             text += (
                 f"Types: deb\nURIs: {uri}\nSuites: {repository.suite}\n"
-                f"Components: {' '.join(repository.components)}\nSigned-By: {self._archive.keyring}\n\n"
+                f"Components: {' '.join(shown)}\nSigned-By: {self._archive.keyring}\n\n"
             )
             for stanza in repository.stanzas(later):
+                if stanza.suite and stanza.suite.partition("/")[2] not in shown:
+                    continue
                 self.known.setdefault((stanza.name, stanza.version), (stanza, repository))
         (self.root / "etc/apt/sources.list.d").mkdir(exist_ok=True)
         (self.root / "etc/apt/sources.list.d/stub.sources").write_text(text.replace("Components: \n", ""))

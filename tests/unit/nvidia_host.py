@@ -93,7 +93,7 @@ def deployed(facts: HostFacts, plan: DriverPlan) -> HostFacts:
     version = "550.163.01" if plan.branch == "550" else row.newest
     tail = tails.get((facts.os_id, plan.source), "-1")
     pulled = ["nvidia-persistenced", "libcuda1", "nvidia-container-toolkit"]
-    names = [*plan.packages, *(name for name in pulled if name not in plan.packages)]
+    names = [*plan.names, *(name for name in pulled if name not in plan.names)]
     versions = {"nvidia-container-toolkit": "1.20.0-1", "nvidia-driver-pinning-580": "580-1"}
     others = tuple(p for p in facts.found.packages if not CATALOG.nvidia.is_driver_package(p.name, p.version))
     bare = replace(facts, found=replace(facts.found, packages=others))

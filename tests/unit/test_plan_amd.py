@@ -34,8 +34,10 @@ def test_a_card_that_does_not_compute_gets_nothing(use: str) -> None:
 def test_a_radeon_gets_the_kernels_own_driver() -> None:
     got = answer(host("debian 12"), card("Radeon PRO W7900"))
     assert got == (
-        DriverPlan("amd", "kernel", "", "in-tree", "in-tree", (), (), (), "amdgpu", (), ("amdgpu",), (), ()),
-        FirmwarePlan(("firmware-amd-graphics",), ""),
+        DriverPlan(
+            "amd", "kernel", "", "in-tree", "in-tree", (), (), (), (), (), "amdgpu", (), ("amdgpu",), (), ()
+        ),
+        FirmwarePlan(("firmware-amd-graphics",), ("non-free-firmware",), ""),
     )
 
 
@@ -101,7 +103,7 @@ def test_a_driver_does_not_build_for_kernels_after_its_time() -> None:
     (refusal,) = refusals_of(
         host("debian 13"), card("Radeon PRO W7900"), flavour="backports", rocm_driver="dkms"
     )
-    assert "builds for Linux 5.15 to 7.0, not for 7.2" in refusal.observed
+    assert "builds for Linux 5.15 to 7.0, not for 7.3" in refusal.observed
 
 
 def test_a_kernel_too_old_for_a_card_is_refused_unless_it_was_already() -> None:
@@ -181,7 +183,7 @@ def test_a_module_that_no_package_owns_stays_unless_something_else_is_declared()
     driver, firmware = answer(facts, card("Radeon PRO W7900"))
     assert isinstance(driver, DriverPlan) and isinstance(firmware, FirmwarePlan)
     assert (driver.source, driver.delivery, driver.load) == ("unmanaged", "unmanaged", ())
-    assert firmware == FirmwarePlan((), "")
+    assert firmware == FirmwarePlan((), (), "")
     for declared in ("dkms", "in-tree"):
         (refusal,) = refusals_of(facts, card("Radeon PRO W7900"), rocm_driver=declared)
         assert "no package owns" in refusal.observed
@@ -197,7 +199,7 @@ def test_in_a_container_the_driver_is_another_hosts() -> None:
     [
         ("ubuntu 24.04", "hwe", ("cwsr_enable=0",)),  # 6.17
         ("debian 13", "ga", ("cwsr_enable=0",)),  # 6.12
-        ("debian 13", "backports", ()),  # 7.2
+        ("debian 13", "backports", ()),  # 7.3
         ("ubuntu 26.04", "ga", ()),  # 7.0
         ("debian 13", "keep", ()),  # nobody could read which runs
     ],

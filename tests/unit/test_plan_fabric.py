@@ -19,9 +19,10 @@ from tests.unit.nvidia_host import (
 
 def test_fabric_manager_exactly_with_nvswitch() -> None:
     facts = host("ubuntu 22.04", ["H100 SXM"] * 8)
-    assert planned(facts).fabric == FabricPlan((), (), ())
+    assert planned(facts).fabric == FabricPlan((), (), (), ())
     fabric = planned(switched(facts)).fabric
     assert fabric.packages == ("nvidia-fabricmanager-580", "libnvidia-nscq-580")
+    assert fabric.components == ("multiverse",)
     assert fabric.units == ("nvidia-fabricmanager.service",)
     assert planned(switched(facts, passthrough=True)).fabric.packages == ()
 

@@ -52,10 +52,13 @@ def test_one_old_card_binds_all_to_proprietary_modules(os: str, cards: list[str]
 def test_ubuntu_has_it_signed_and_debian_gets_nvidias() -> None:
     ubuntu = driver_of(host("ubuntu 24.04", [RTX4090]))
     assert (ubuntu.source, ubuntu.delivery, ubuntu.packages) == ("distribution", "prebuilt", SIGNED)
-    assert (ubuntu.repositories, ubuntu.module) == ((), "nvidia")
+    assert (ubuntu.repositories, ubuntu.module, ubuntu.first) == ((), "nvidia", ())
+    assert ubuntu.components == ("restricted",)
     debian = driver_of(host("debian 13", [RTX4090]))
     assert (debian.source, debian.delivery, debian.module) == ("nvidia", "dkms", "nvidia")
-    assert debian.packages[0] == "nvidia-driver-pinning-580"
+    assert (debian.first, debian.components) == (("nvidia-driver-pinning-580",), ("contrib",))
+    assert "nvidia-driver-pinning-580" not in debian.packages
+    assert debian.names == debian.first + debian.packages
     assert debian.repositories[0].uri.endswith("/debian13/x86_64/")
 
 
@@ -116,14 +119,15 @@ def test_nvidias_names_lose_the_branch_at_590(branch: str, names: tuple[str, ...
     plan = driver_of(
         host("ubuntu 24.04", [RTX4090]), nvidia_driver_source="nvidia", nvidia_driver_branch=branch
     )
-    assert plan.packages[: len(names)] == names
+    assert plan.names[: len(names)] == names
+    assert plan.first == tuple(name for name in names if "pinning" in name)
 
 
 def test_debians_driver_is_older_than_the_kernel_of_backports() -> None:
     refusal = refused(
         host("debian 13", [RTX4090]), nvidia_driver_source="distribution", kernel_flavour="backports"
     )
-    assert "do not build on kernel 7.2" in refusal.observed
+    assert "do not build on kernel 7.3" in refusal.observed
     assert driver_of(host("debian 13", [RTX4090]), kernel_flavour="backports").source == "nvidia"
 
 
@@ -159,7 +163,7 @@ def test_a_built_kernel_is_as_new_as_the_releases_own() -> None:
         ),
         (
             [RTX4090],
-            {"nvidia_driver_branch": "595", "nvidia_driver_source": "distribution"},
+            {"nvidia_driver_branch": "590", "nvidia_driver_source": "distribution"},
             "setting nvidia_driver_branch",
             "have",
         ),

@@ -100,6 +100,24 @@ def test_one_that_does_not_fit_is_replaced_within_its_source() -> None:
     assert driver_of(deployed(facts, plan)) == plan
 
 
+def test_going_back_to_an_older_branch_is_refused_with_what_to_remove() -> None:
+    names = ["nvidia-driver-cuda", "nvidia-kernel-open-dkms", "libcuda1", "nvidia-persistenced"]
+    there = [(name, "610.43.02-1") for name in names]
+    refusal = refused(with_found(host("debian 13", [P40]), loaded("610.43.02"), there))
+    assert "610.43.02-1 is installed" in refusal.observed and "older branch 580" in refusal.observed
+    assert all(name in refusal.remedy for name in (*names, "apt-get purge"))
+    purged = with_found(host("debian 13", [P40]), None, [])
+    assert driver_of(purged).branch == "580"
+
+
+def test_a_newer_branch_of_the_same_source_is_no_way_back() -> None:
+    names = ["nvidia-driver-cuda", "nvidia-kernel-open-dkms", "nvidia-persistenced"]
+    facts = with_found(
+        host("debian 13", [RTX4090]), loaded("580.126.09"), [(n, "580.126.09-1") for n in names]
+    )
+    assert driver_of(facts, nvidia_driver_branch="595").branch == "595"
+
+
 def test_packages_without_a_module_are_no_driver_that_works() -> None:
     names = ["libnvidia-compute-570", "nvidia-dkms-570-open", "nvidia-utils-570", "nvidia-compute-utils-570"]
     facts = with_found(

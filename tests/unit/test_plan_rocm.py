@@ -124,7 +124,7 @@ def test_leftovers_that_fight_with_rocm(leftover: Leftover, subject: str) -> Non
 def test_firmware_is_as_new_as_the_card(os: str, flavour: str, name: str, suite: str) -> None:
     driver, firmware = answer(host(os), card(name), flavour=flavour)
     assert isinstance(driver, DriverPlan) and driver.delivery == "in-tree"
-    assert firmware == FirmwarePlan(("firmware-amd-graphics",), suite)
+    assert firmware == FirmwarePlan(("firmware-amd-graphics",), ("non-free-firmware",), suite)
 
 
 def test_a_release_without_firmware_takes_amds_or_is_refused() -> None:

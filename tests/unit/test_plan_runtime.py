@@ -30,7 +30,7 @@ def on(os: str, arch: str = "x86_64") -> HostFacts:
 
 
 def driver(vendor: str, delivery: str = "dkms") -> DriverPlan:
-    return DriverPlan(vendor, "amd", "1", "open", delivery, (), (), (), "m", (), (), (), ())
+    return DriverPlan(vendor, "amd", "1", "open", delivery, (), (), (), (), (), "m", (), (), (), ())
 
 
 def planned(

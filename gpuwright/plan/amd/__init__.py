@@ -57,6 +57,8 @@ def plan_amd(
         repositories=repositories,
         pins=pins_for(repositories, catalog.amd.pins, f"{path}.pins", notes),
         packages=packages + rocm.packages,
+        first=(),
+        components=(),
         module=MODULE,
         options=_options(facts, catalog, ours, kernel, choice, path, notes),
         load=(MODULE,) if managed else (),

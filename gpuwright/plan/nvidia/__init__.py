@@ -73,11 +73,11 @@ def _decide(
     if there.source is None:
         return (_not_ours(there, why_not),)
     if best and best.row.source_of == there.source:
-        return best
+        return _forward(there, why_not, best, site)
     if adopt and there.source in sources:
         same, obstacles = choose(site, window, (there.source,), catalog)
         if same:
-            return same
+            return _forward(there, why_not, same, site)
     tried = adopt and there.source in sources
     return (_other_source(there, why_not, best, tried),) if best else obstacles
 
@@ -107,6 +107,23 @@ def _not_ours(there: There, why_not: str) -> Refusal:
         f"{there.version} ({there.modules}) came from NVIDIA's .run installer or another hand, and {why_not}",
         "a driver that fits, or none, so that packages can bring it",
         "Run nvidia-uninstall, reboot, and run again.",
+    )
+
+
+def _forward(there: There, why_not: str, best: Candidate, site: Site) -> Candidate | tuple[Refusal, ...]:
+    """A set of the same source, unless it is of an older branch: apt never goes back by itself."""
+    if best.branch.branch >= there.branch:
+        return best
+    shared = (name for name in best.names(site) if name in there.installed)
+    names = " ".join(dict.fromkeys((*there.packages, *shared)))
+    return (
+        Refusal(
+            SUBJECT,
+            f"{there.version} is installed, and {why_not}; what fits is the older branch {best.branch.branch}, and apt "
+            "neither goes back to older versions nor removes what is in their way unless it is told to",
+            f"branch {best.branch.branch} or none, so that packages can bring it",
+            f"Remove the newer one (apt-get purge {names}; apt-get autoremove --purge), reboot, and run again.",
+        ),
     )
 
 

@@ -57,7 +57,21 @@ class SliceMaker:
         branch = str(there.branch)
         if there.row is None:
             return DriverPlan(
-                VENDOR, "unmanaged", branch, there.modules, "unmanaged", (), (), (), VENDOR, (), (), (), ()
+                VENDOR,
+                "unmanaged",
+                branch,
+                there.modules,
+                "unmanaged",
+                (),
+                (),
+                (),
+                (),
+                (),
+                VENDOR,
+                (),
+                (),
+                (),
+                (),
             )
         delivery = there.row.delivery
         names = there.row.names(there.branch, there.kernel)
@@ -71,10 +85,11 @@ class SliceMaker:
         branch: int,
         modules: str,
         delivery: str,
-        packages: tuple[str, ...],
+        names: tuple[str, ...],
         installed: tuple[str, ...],
     ) -> DriverPlan:
-        """`installed` are all packages that will be there, as far as they are known."""
+        """`names` are the driver's packages, `installed` all that will be there, as far as they are known."""
+        first = tuple(name for name in row.first_names(branch) if name in names)
         boot = self.catalog.nvidia.boot[0]
         daemon = self.settings.power.power_persistence and any(boot.brings(name) for name in installed)
         how = "built on the host against the kernel's headers"
@@ -82,6 +97,14 @@ class SliceMaker:
             how = "built and signed by the distribution for its own kernels, so that Secure Boot accepts it"
         self._why("delivery", how, row.source)
         self._why("packages", "what computing needs, without a desktop", row.source)
+        self._why(
+            "first",
+            "its preferences keep the branch, and only an apt that starts later reads them",
+            row.source,
+        )
+        self._why(
+            "components", "where the distribution has these packages, or what they depend on", row.source
+        )
         self._why("module", "the name that modprobe's options must use with these packages", row.source)
         self._why("load", "nothing else loads it on a host without a desktop", boot.source)
         self._why(
@@ -96,7 +119,9 @@ class SliceMaker:
             delivery=delivery,
             repositories=repositories,
             pins=pins_for(repositories, self.catalog.nvidia.pins, f"{self.path}.pins", self.notes),
-            packages=packages,
+            packages=tuple(name for name in names if name not in first),
+            first=first,
+            components=row.components,
             module=row.module,
             options=self._options(branch, modules),
             load=boot.load,
