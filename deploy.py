@@ -16,7 +16,10 @@ from gpuwright.pyinfra_process import must_be_prepared  # noqa: E402
 from roles.base import base  # noqa: E402
 from roles.container_engine import container_engine  # noqa: E402
 from roles.inference import inference  # noqa: E402
+from roles.kernel import kernel  # noqa: E402
 from roles.model_store import model_store  # noqa: E402
+from roles.nvidia_driver import nvidia_driver  # noqa: E402
+from roles.rocm import rocm  # noqa: E402
 
 
 def converge() -> None:
@@ -25,6 +28,9 @@ def converge() -> None:
         return
     run_lock.held(name="Run lock")
     base()
+    kernel()
+    nvidia_driver()
+    rocm()
     container_engine()
     model_store()
     inference()

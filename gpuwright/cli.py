@@ -61,6 +61,28 @@ app.add_typer(
 )
 
 
+class _Kernel(TyperGroup):
+    """The commands of `gpuwright kernel`, imported when one is asked for, as the sandbox's."""
+
+    @override
+    def list_commands(self, ctx: typer.Context) -> list[str]:  # type: ignore[override]
+        return _kernel_group().list_commands(ctx)
+
+    @override
+    def get_command(self, ctx: typer.Context, cmd_name: str) -> TyperCommand | None:  # type: ignore[override]
+        return cast(TyperCommand | None, _kernel_group().get_command(ctx, cmd_name))
+
+
+app.add_typer(
+    typer.Typer(
+        cls=_Kernel,
+        no_args_is_help=True,
+        help="Kernels with P2PDMA that no package has, from the distribution's own source.",
+    ),
+    name="kernel",
+)
+
+
 @app.callback()
 def _root() -> None:
     """Keep subcommands even while there is only one."""
@@ -169,6 +191,49 @@ def drift(
     raise typer.Exit(drifting.run(inventory, tuple(limit or ()), overrides, jobs, timeout, junitxml, as_json))
 
 
+@app.command()
+def lock(
+    host: Host,
+    inventory: InventoryPath = None,
+    update: Annotated[
+        bool, typer.Option("--update", help="Lock what the archive has now; the next deploy brings it about.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Show the exact versions of kernel and driver that are locked for a host, and what the archive has.
+
+    They are in inventories/locks/HOST.json, written by a deploy, reviewed in git. A newer version is news, not drift.
+    """
+    from gpuwright import lock_command
+    from gpuwright.inventory import find_host
+
+    _unattended()
+    entry = find_host(host, inventory)
+    rows = lock_command.update(entry) if update else lock_command.show(entry)
+    if as_json:
+        _write(json.dumps([asdict(row) for row in rows]) + "\n")
+        return
+    title = (
+        ("Newly locked; deploy to bring it about" if rows else "Nothing newer")
+        if update
+        else f"Locked on {host}"
+    )
+    Console().print(lock_command.render(rows, title))
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def rollback(context: typer.Context, host: Host, inventory: InventoryPath = None) -> None:
+    """Go back to the versions before the last change of kernel or driver, and deploy them.
+
+    Further words go to pyinfra: gpuwright rollback gpu1 -y --data maintenance=true
+    """
+    from gpuwright import lock_command
+    from gpuwright.inventory import find_host
+
+    _unattended()
+    raise typer.Exit(lock_command.rollback(find_host(host, inventory), tuple(context.args)))
+
+
 planning.register(app)
 
 
@@ -197,6 +262,12 @@ def _sandbox_group() -> TyperGroup:
     from gpuwright.sandbox.cli import app as sandbox
 
     return cast(TyperGroup, get_command(sandbox))
+
+
+def _kernel_group() -> TyperGroup:
+    from gpuwright.kernel_build.cli import app as kernel
+
+    return cast(TyperGroup, get_command(kernel))
 
 
 def _unattended() -> None:

@@ -21,6 +21,7 @@ from pyinfra.api.host import Host
 from pyinfra.api.inventory import Inventory as PyinfraInventory
 from pyinfra.context import ctx_inventory
 
+from gpuwright import locks
 from gpuwright.errors import GpuwrightError
 from gpuwright.paths import ROOT
 
@@ -48,7 +49,8 @@ class HostEntry:
         members: dict[str, tuple[Hosts, Data]] = {group: ([self.name], {}) for group in self.groups}
         # A connector adds groups of its own ("@local") by itself.
         members = {group: member for group, member in members.items() if not group.startswith("@")}
-        return _make_inventory(([(self.name, dict(self.data))], {}), **members)
+        folder = {locks.DATUM: locks.beside(self.source)} if self.source else {}
+        return _make_inventory(([(self.name, {**folder, **self.data})], {}), **members)
 
 
 @dataclass(frozen=True)

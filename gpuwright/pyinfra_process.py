@@ -23,7 +23,7 @@ from pyinfra.api.state import BaseStateCallback, State
 from pyinfra.connectors import ssh
 from typing_extensions import override
 
-from gpuwright import inventory, refused
+from gpuwright import inventory, locks, refused
 from gpuwright.askpass import keep_off_the_command_line
 from gpuwright.errors import GpuwrightError, Refusal
 from gpuwright.paths import ROOT
@@ -126,6 +126,10 @@ def _clear_inventory(make: Callable[..., Inventory]) -> Callable[..., Inventory]
                     "Add hosts to it, or name another one.",
                 )
             )
+        if path.is_file():
+            for host in made:
+                if not host.data.get(locks.DATUM):
+                    made.host_data[host.name][locks.DATUM] = locks.beside(path)
         return made
 
     return make_inventory

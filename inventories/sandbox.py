@@ -29,6 +29,7 @@ def _data(host):
         "ssh_known_hosts_file": host["known_hosts"],
         "ssh_strict_host_key_checking": "yes",
     }
+    data["gpuwright_locks"] = str(_directory / "locks")  # throw-away hosts: nothing for version control
     if host["sudo_password"] is not None:
         data["_sudo_password"] = host["sudo_password"]
     if "llama_cpp" in _state["images"]:

@@ -20,6 +20,9 @@ options:
     required: true
     choices:
       - base
+      - kernel
+      - nvidia_driver
+      - rocm
       - container_engine
       - model_store
       - inference
@@ -76,6 +79,9 @@ EXAMPLES = r"""
   become: true
   roles:
     - base
+    - kernel
+    - nvidia_driver
+    - rocm
     - container_engine
     - model_store
     - inference

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from secrets import token_hex
 from typing import Any
 
@@ -15,6 +16,7 @@ from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 from typing_extensions import override
 
+from gpuwright import locks
 from gpuwright.ansible import run
 from gpuwright.ansible.action_shell import ActionShell
 from gpuwright.ansible.report import brief, clean, result
@@ -27,6 +29,7 @@ from gpuwright.drift.mask import mask_text
 from gpuwright.errors import GpuwrightError
 from gpuwright.fleet import planned
 from gpuwright.inventory import HostEntry
+from gpuwright.operations import maintenance
 from gpuwright.verify.host import replan, verdicts_of
 from gpuwright.verify.verdict import HostReport
 
@@ -82,7 +85,7 @@ class GpuwrightAction(ActionBase):  # type: ignore[misc]
         task = Task(
             ActionShell(self),
             str(variables["inventory_hostname"]),
-            settings_among(variables, self._templar.template),
+            settings_among(variables, self._templar.template) | _of_the_run(variables),
             options,
             variables,
             bool(self._task.check_mode),
@@ -183,6 +186,17 @@ class VerifyAction(GpuwrightAction):
             "passed": sum(each.status == "pass" for each in report.verdicts),
             "verdicts": [asdict(each) for each in report.verdicts if each.status != "pass"],
         }
+
+
+def _of_the_run(variables: Mapping[str, Any]) -> dict[str, object]:
+    """What is no setting of the host: where its lock is, and whether this run may stop services."""
+    folder = variables.get(locks.DATUM) or variables.get("inventory_dir")
+    found: dict[str, object] = {}
+    if folder:
+        found[locks.DATUM] = str(variables.get(locks.DATUM) or Path(str(folder)) / "locks")
+    if maintenance.DATUM in variables:
+        found[maintenance.DATUM] = variables[maintenance.DATUM]
+    return found
 
 
 def _note(names: tuple[str, ...]) -> dict[str, object]:

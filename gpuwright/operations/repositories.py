@@ -82,12 +82,14 @@ def present(repositories: tuple[AptRepository, ...]) -> Generator[PyinfraCommand
 
 
 def _deb822(repository: AptRepository, key: str) -> str:
+    # A flat repository (suite "/") has no components, and apt refuses the field there.
+    components = f"Components: {' '.join(repository.components)}\n" if repository.components else ""
     return (
         "# Managed by gpuwright.\n"
         "Types: deb\n"
         f"URIs: {repository.uri}\n"
         f"Suites: {repository.suite}\n"
-        f"Components: {' '.join(repository.components)}\n"
+        f"{components}"
         f"Architectures: {repository.architecture}\n"
         f"Signed-By: {key}\n"
     )

@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 TOOLS = Path(sys.executable).parent
 PLAYBOOKS = ("playbooks/site.yml", "playbooks/verify.yml", "playbooks/drift.yml")
 MODULES = ("gpuwright_role", "gpuwright_verify", "gpuwright_drift")
-ROLES = ["base", "container_engine", "model_store", "inference"]
+ROLES = ["base", "kernel", "nvidia_driver", "rocm", "container_engine", "model_store", "inference"]
 
 # In place of the action plugin: it notes what it was asked for, and fails for role `broken` on host a.
 PLUGIN = """
@@ -138,7 +138,7 @@ def test_a_whole_run_ends_with_the_stamp(checkout: Path, tmp_path: Path, hosts: 
     ("arguments", "steps"),
     [
         (("--tags", "inference"), ["inference"]),
-        (("--skip-tags", "model_store"), ["base", "container_engine", "inference"]),
+        (("--skip-tags", "model_store"), [role for role in ROLES if role != "model_store"]),
         (("--start-at-task", "model_store : Bring the host to its plan"), ["model_store", "inference"]),
     ],
     ids=lambda value: value[0],
@@ -151,7 +151,7 @@ def test_a_run_without_a_role_writes_no_stamp(
 
 def test_a_host_that_fails_gets_no_stamp_and_stops_nobody(checkout: Path, tmp_path: Path, hosts: str) -> None:
     steps = asked(checkout, tmp_path, hosts, "-e", "broken=container_engine", code=2)
-    assert steps == {"a": ["base", "container_engine"], "b": [*ROLES, "stamp"]}
+    assert steps == {"a": ROLES[: ROLES.index("container_engine") + 1], "b": [*ROLES, "stamp"]}
 
 
 def test_a_wrong_choice_is_refused_before_anything_connects(
@@ -165,7 +165,10 @@ def test_playbooks_parse_and_list_what_they_would_do(tmp_path: Path, hosts: str)
         tmp_path, "ansible-playbook", "-i", hosts, *PLAYBOOKS, "--list-hosts", "--list-tags", "--list-tasks"
     )
     assert listed.stdout.count("hosts (2):") == len(PLAYBOOKS)
-    assert "TASK TAGS: [always, base, container_engine, inference, model_store]" in listed.stdout
+    assert (
+        "TASK TAGS: [always, base, container_engine, inference, kernel, model_store, nvidia_driver, rocm]"
+        in listed.stdout
+    )
     run(tmp_path, "ansible-playbook", "-i", hosts, *PLAYBOOKS, "--syntax-check")
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from gpuwright import locks
 from gpuwright.errors import GpuwrightError
 from gpuwright.inventory import find_host, load
 
@@ -96,7 +97,8 @@ def test_one_host_alone_keeps_its_data_and_groups(lab: Path) -> None:
     for name in inventory.names:
         (host,) = inventory.pyinfra_inventory(name)
         assert host.name == name
-        assert host.data.dict() == inventory.host(name).data
+        folder = {locks.DATUM: str(lab.parent / "locks")}
+        assert host.data.dict() == {**folder, **inventory.host(name).data}
         assert set(host.groups) == set(inventory.host(name).groups)
 
 

@@ -1,0 +1,1 @@
+"""`gpuwright kernel`: a kernel with the options that no package of the distribution has, from its own source."""
