@@ -15,12 +15,20 @@ from gpuwright.probing import probe
 from gpuwright.unattended import never_prompt_without_a_terminal
 
 JOBS = 8
+LOCAL = "@local"
 
 
 def ask_all(entries: Sequence[HostEntry]) -> Iterator[Target]:
-    """A Target for each host, in order; several are asked at the same time."""
+    """A Target for each host, in order; several are asked at the same time.
+
+    This machine itself is asked from the main thread: pyinfra's connector for it starts processes through gevent, which
+    no other thread may wait for.
+    """
+    here = {entry.name: ask(entry) for entry in entries if entry.name.startswith(LOCAL)}
     with ThreadPoolExecutor(max_workers=JOBS) as pool:
-        yield from pool.map(ask, entries)
+        others = pool.map(ask, [entry for entry in entries if entry.name not in here])
+        for entry in entries:
+            yield here[entry.name] if entry.name in here else next(others)
 
 
 def ask(entry: HostEntry) -> Target:

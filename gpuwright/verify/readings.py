@@ -118,12 +118,12 @@ class Readings:
     @cached_property
     def packages(self) -> dict[str, str] | None:
         """dpkg's abbreviated status by package name: `ii` is installed, `un` unknown."""
-        return self._columns("packages", 2, lambda row: row[0])
+        return self.columns("packages", 2, lambda row: row[0])
 
     @cached_property
     def files(self) -> dict[str, FileReading] | None:
         """Managed files by path, absent ones too."""
-        return self._columns("files", 5, lambda row: FileReading(*row))
+        return self.columns("files", 5, lambda row: FileReading(*row))
 
     @cached_property
     def units(self) -> dict[str, UnitReading] | None:
@@ -137,7 +137,7 @@ class Readings:
     @cached_property
     def watches(self) -> dict[tuple[str, str], int | None] | None:
         """When a watched file changed, in ns since the epoch, by unit and path; None for an absent one."""
-        rows = self._lines("watches", 3)
+        rows = self.rows("watches", 3)
         if rows is None:
             return None
         return {(unit, path): int(ns) if ns.isdigit() else None for unit, path, ns in rows}
@@ -156,17 +156,17 @@ class Readings:
     @cached_property
     def accounts(self) -> dict[str, Account | None] | None:
         """Accounts by name; None for one that does not exist."""
-        return self._columns("accounts", 4, _account)
+        return self.columns("accounts", 4, _account)
 
     @cached_property
     def env_files(self) -> dict[str, EnvFileReading] | None:
         """Environment files by path."""
-        return self._columns("env_files", 6, lambda row: EnvFileReading(*row))
+        return self.columns("env_files", 6, lambda row: EnvFileReading(*row))
 
     @cached_property
     def texts(self) -> dict[str, str | None] | None:
         """Whole files by path; None for an absent one."""
-        rows = self._lines("texts", 2, maxsplit=1)
+        rows = self.rows("texts", 2, maxsplit=1)
         if rows is None:
             return None
         found: dict[str, str | None] = {}
@@ -180,23 +180,23 @@ class Readings:
     @cached_property
     def images(self) -> dict[str, str] | None:
         """The id of each image by its reference, or `absent`."""
-        return self._columns("images", 2, lambda row: row[0])
+        return self.columns("images", 2, lambda row: row[0])
 
     @cached_property
     def containers(self) -> dict[str, dict[str, Json] | None] | None:
         """What the engine says of each container; None for one that does not exist."""
-        return self._columns("containers", 2, _container, maxsplit=1)
+        return self.columns("containers", 2, _container, maxsplit=1)
 
     @cached_property
     def variables(self) -> dict[tuple[str, str], str] | None:
         """Values of a container's planned variables by container and name, or `absent`."""
-        rows = self._lines("variables", 3, maxsplit=2)
+        rows = self.rows("variables", 3, maxsplit=2)
         return None if rows is None else {(name, variable): value for name, variable, value in rows}
 
     @cached_property
     def processes(self) -> dict[str, Process] | None:
         """First processes of the containers that run."""
-        return self._columns("processes", 7, lambda row: Process(*row))
+        return self.columns("processes", 7, lambda row: Process(*row))
 
     @cached_property
     def listeners(self) -> tuple[Listener, ...] | None:
@@ -210,17 +210,17 @@ class Readings:
     @cached_property
     def owners(self) -> dict[str, str] | None:
         """Mount namespaces of listening processes, by pid."""
-        return self._columns("owners", 2, lambda row: row[0])
+        return self.columns("owners", 2, lambda row: row[0])
 
     @cached_property
     def model_files(self) -> dict[str, FoundFile] | None:
         """The files below the models' directories, by path."""
-        return self._columns("model_files", 3, lambda row: FoundFile(int(row[0]), int(row[1])))
+        return self.columns("model_files", 3, lambda row: FoundFile(int(row[0]), int(row[1])))
 
     @cached_property
     def digests(self) -> dict[str, str] | None:
         """`sha256:` or `git-sha1:` and hex of model files, hashed again; `absent` for one that is gone."""
-        return self._columns("digests", 2, lambda row: row[0])
+        return self.columns("digests", 2, lambda row: row[0])
 
     @cached_property
     def digest_seconds(self) -> float | None:
@@ -231,7 +231,7 @@ class Readings:
     @cached_property
     def gpus(self) -> dict[str, str] | None:
         """The kernel driver of each GPU by PCI address, or `none`."""
-        return self._columns("gpus", 2, lambda row: row[0])
+        return self.columns("gpus", 2, lambda row: row[0])
 
     def names(self, section: str) -> tuple[str, ...] | None:
         """The lines of a section that is a list of names."""
@@ -256,17 +256,19 @@ class Readings:
             parsed = {}
         return Completion(found[1], float(found[2]), parsed if isinstance(parsed, dict) else {})
 
-    def _lines(self, section: str, columns: int, maxsplit: int = -1) -> list[list[str]] | None:
+    def rows(self, section: str, columns: int, maxsplit: int = -1) -> list[list[str]] | None:
+        """The rows of a section, each with exactly so many tab-separated columns."""
         text = self.sections.get(section)
         if text is None:
             return None
         rows = [line.split("\t", maxsplit) for line in text.splitlines() if line.strip()]
         return rows if all(len(row) == columns for row in rows) else None
 
-    def _columns(
+    def columns(
         self, section: str, columns: int, parse: Callable[[list[str]], T], maxsplit: int = -1
     ) -> dict[str, T] | None:
-        rows = self._lines(section, columns, maxsplit)
+        """The rows of a section by their first column, the others parsed."""
+        rows = self.rows(section, columns, maxsplit)
         try:
             return None if rows is None else {row[0]: parse(row[1:]) for row in rows}
         except (ValueError, TypeError, IndexError):

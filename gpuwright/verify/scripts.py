@@ -14,6 +14,7 @@ from gpuwright.models.reading import OPEN_OR_SHUT
 from gpuwright.plan import HostPlan
 from gpuwright.plan.model import EnvFile, JsonMerge, ManagedFile, Model, Package, Service, SystemUser, Unit
 from gpuwright.stamp import PATH as STAMP
+from gpuwright.verify import driver_script
 from gpuwright.verify.parts import planned
 
 COMPLETION_S = 120
@@ -232,8 +233,9 @@ def state_script(plan: HostPlan, gpus: Iterable[str]) -> str:
     services, models, units = planned(plan, Service), planned(plan, Model), planned(plan, Unit)
     texts = [STAMP, *(merge.path for merge in planned(plan, JsonMerge))]
     dropped = (*plan.base.dropped_files, *plan.container_engine.dropped_files)
+    driver = driver_script.variables(plan)
     return _script(
-        _STATE,
+        _STATE + driver_script.TEXT if driver else _STATE,
         packages=_rows((name,) for name in dict.fromkeys(packages)),
         files=_rows((path,) for path in (*(file.path for file in planned(plan, ManagedFile)), *dropped)),
         units=_rows((unit.name,) for unit in units),
@@ -247,6 +249,7 @@ def state_script(plan: HostPlan, gpus: Iterable[str]) -> str:
         variables=_rows((service.container, name) for service in services for name, _ in service.environment),
         models=_rows((model.directory,) for model in models),
         gpus=_rows((address,) for address in gpus),
+        **driver,
     )
 
 
