@@ -6,6 +6,7 @@ The last of the four hosts is used, whose sudo asks for a password.
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import os
 import re
@@ -15,7 +16,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -38,7 +38,7 @@ PLAY = """
 """
 
 
-@contextmanager
+@contextlib.contextmanager
 def dpkg_locked(box: Sandbox) -> Iterator[None]:
     """While it lasts, a run waits at its first package."""
     box.exec(
@@ -80,7 +80,8 @@ def kill(process: subprocess.Popen[bytes]) -> None:
     while more := {pid for pid, parent in parents.items() if parent in family} - family:
         family |= more
     for pid in family:
-        os.kill(pid, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):  # ended between the listing and now
+            os.kill(pid, signal.SIGKILL)
     process.wait()
 
 
