@@ -81,7 +81,10 @@ class KernelStamp(Lines):
 
 
 class MissingModules(Lines):
-    """Those of `names` that the kernel `release` has no module for."""
+    """Those of `names` that the kernel `release` has no module for, and another one has.
+
+    What no kernel has comes later: the role of the driver follows the boot.
+    """
 
     @override
     def command(self, release: str, names: tuple[str, ...]) -> StringCommand:
@@ -90,7 +93,13 @@ class MissingModules(Lines):
             PATH="$PATH:/usr/sbin:/sbin"
             release=$1; shift
             for name; do
-                modinfo -k "$release" "$name" >/dev/null 2>&1 || echo "$name"
+                modinfo -k "$release" "$name" >/dev/null 2>&1 && continue
+                for other in /lib/modules/*; do
+                    if modinfo -k "${other##*/}" "$name" >/dev/null 2>&1; then
+                        echo "$name"
+                        break
+                    fi
+                done
             done
             """,
             release,

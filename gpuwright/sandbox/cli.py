@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from gpuwright.paths import state_dir
-from gpuwright.sandbox import hosts, lifecycle, ssh, state
+from gpuwright.sandbox import hosts, lifecycle, ssh, state, vm
 from gpuwright.sandbox.engine import connect
 
 app = typer.Typer()
@@ -50,6 +50,10 @@ def up(
             show_default="the release's base image",
         ),
     ] = None,
+    as_vm: Annotated[
+        bool,
+        typer.Option("--vm", help="Virtual machines instead of containers: own kernel, own boot; slower."),
+    ] = False,
 ) -> None:
     """Make hosts sbx1, sbx2, ... and a llama.cpp image for them; what exists already stays as it is.
 
@@ -60,12 +64,20 @@ def up(
     """
     signal.signal(signal.SIGTERM, _terminated)
     releases = [str(each) for each in os_names or [OsName.DEBIAN13]]
-    client = connect()
-    with console.status("looking at what is there") as status:
-        changed = lifecycle.up(
-            client, state_dir(), hosts_wanted, releases, lambda text: status.update(text + " ..."), image
+    if as_vm and image is not None:
+        raise typer.BadParameter(
+            "an image is for containers; leave out --image or --vm", param_hint="--image"
         )
-        found = lifecycle.rows(client, state_dir())
+    with console.status("looking at what is there") as status:
+
+        def progress(text: str) -> None:
+            status.update(text + " ...")
+
+        if as_vm:
+            changed = vm.up(state_dir(), hosts_wanted, releases, progress)
+        else:
+            changed = lifecycle.up(connect(), state_dir(), hosts_wanted, releases, progress, image)
+        found = _rows()
     _show(found)
     console.print(
         f"Started: {', '.join(changed)}." if changed else f"All {len(found)} hosts were up already."
@@ -78,14 +90,18 @@ def down(
 ) -> None:
     """Remove hosts, volumes, keys and state, also what an interrupted `up` left behind."""
     with console.status("removing hosts ..."):
-        removed = lifecycle.down(connect(), state_dir(), images)
+        directory = state_dir()
+        if (directory / "vm").exists():  # not what the state says: it may be unreadable
+            removed = vm.down(directory, images)
+        else:
+            removed = lifecycle.down(connect(), directory, images)
     console.print(f"Removed: {', '.join(removed)}." if removed else "There was no host.")
 
 
 @app.command("list")
 def list_hosts() -> None:
     """Show the hosts, where their sshd listens, and what systemd says."""
-    found = lifecycle.rows(connect(), state_dir())
+    found = _rows()
     if found:
         _show(found)
     else:
@@ -99,7 +115,10 @@ def restart(
     """Reboot: services stop in order and boot again; returns when systemd and sshd are up."""
     names = [host] if host else [record.name for record in state.load(state_dir()).hosts]
     with console.status(f"rebooting {', '.join(names)} ..."):
-        lifecycle.restart(connect(), state_dir(), names)
+        if _are_vms():
+            vm.restart(state_dir(), names)
+        else:
+            lifecycle.restart(connect(), state_dir(), names)
     console.print(f"Rebooted: {', '.join(names) or 'no hosts'}.")
 
 
@@ -122,13 +141,22 @@ def logs(
     follow: Annotated[bool, typer.Option("-f", "--follow", help="Keep showing new lines.")] = False,
     unit: Annotated[str | None, typer.Option("-u", "--unit", help="Only this unit.")] = None,
 ) -> None:
-    """The host's journal. It needs no SSH, so it also works where sshd is what is broken."""
+    """The host's journal. It needs no SSH, so it also works where sshd is what is broken.
+
+    Of a VM it is the serial console, where its kernel speaks; its journal with -f or -u, which need SSH.
+    """
     directory = state_dir()
     record = state.load(directory).host(host)
     command = ["journalctl", "--no-pager", "-n", str(lines), *(["-u", unit] if unit else [])]
-    if follow:  # through ssh: it ends together with this process
-        call = ssh.command(record, [*command, "-f"])
+    a_vm = record.machine == state.VM
+    if follow or (a_vm and unit):  # through ssh: it ends together with this process
+        call = ssh.command(record, [*command, *(["-f"] if follow else [])])
         os.execvp(call[0], call)
+    if a_vm:
+        console.print(
+            vm.console(directory, host, lines), markup=False, highlight=False, soft_wrap=True, end=""
+        )
+        return
     text = hosts.execute(hosts.require(connect(), state.label(directory), host), command)
     console.print(text, markup=False, highlight=False, soft_wrap=True, end="")
 
@@ -136,6 +164,16 @@ def logs(
 def _terminated(signal_number: int, _frame: FrameType | None) -> None:
     """Leave through exceptions, so that an unfinished build is cleaned away."""
     sys.exit(128 + signal_number)
+
+
+def _are_vms() -> bool:
+    return any(host.machine == state.VM for host in state.load(state_dir()).hosts)
+
+
+def _rows() -> list[lifecycle.Row]:
+    if _are_vms():
+        return vm.rows(state_dir())
+    return lifecycle.rows(connect(), state_dir())
 
 
 def _show(found: list[lifecycle.Row]) -> None:

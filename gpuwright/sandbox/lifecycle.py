@@ -9,9 +9,10 @@ from pathlib import Path
 
 import docker
 
+from gpuwright.errors import GpuwrightError
 from gpuwright.sandbox import base_image, fleet, hosts, llama_image, mirrors, ssh, state
 from gpuwright.sandbox.recipe import recipe
-from gpuwright.sandbox.state import HostRecord, State
+from gpuwright.sandbox.state import CONTAINER, HostRecord, State
 
 Progress = Callable[[str], None]
 
@@ -39,7 +40,7 @@ def up(
     """
     with state.locked(directory):
         key = ssh.ensure_key(directory)
-        current = _recorded(directory, key, count, releases)
+        current = recorded(directory, key, count, releases, CONTAINER)
         changed = []
         for host in current.hosts:
             if _ensure_host(client, directory, host, key, progress, image):
@@ -90,9 +91,17 @@ def _row(client: docker.DockerClient, sandbox: str, host: HostRecord) -> Row:
     return Row(host, says, tuple(hosts.failed_units(container)) if says == "degraded" else ())
 
 
-def _recorded(directory: Path, key: Path, count: int, releases: Sequence[str]) -> State:
-    """The state with every wanted host in it, written before any container is made."""
+def recorded(directory: Path, key: Path, count: int, releases: Sequence[str], machine: str) -> State:
+    """The state with every wanted host in it, written before any is made. Raises GpuwrightError for a mixed one."""
     current = state.load(directory)
+    others = [host.name for host in current.hosts if host.machine != machine]
+    if others:
+        raise GpuwrightError.of(
+            f"sandbox in {directory}",
+            f"has hosts of another kind ({', '.join(others)}: {current.hosts[0].machine})",
+            "containers only, or VMs only",
+            "Run `gpuwright sandbox down` first, or name another directory in GPUWRIGHT_STATE_DIR.",
+        )
     for slot in fleet.missing(count, releases, [host.name for host in current.hosts]):
         record = HostRecord(
             name=slot.name,
@@ -103,6 +112,7 @@ def _recorded(directory: Path, key: Path, count: int, releases: Sequence[str]) -
             known_hosts=str(key.parent / "known_hosts"),
             os=slot.os,
             sudo_password=fleet.password() if slot.asks else None,
+            machine=machine,
         )
         current = replace(current, hosts=(*current.hosts, record))
     state.save(directory, current)

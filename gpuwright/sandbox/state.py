@@ -14,11 +14,15 @@ from pathlib import Path
 from gpuwright.errors import GpuwrightError
 
 SCHEMA = 1
+CONTAINER, VM = "container", "vm"
 
 
 @dataclass(frozen=True)
 class HostRecord:
-    """How to reach one sandbox host. `os` is a key of `recipe.RELEASES`; no password means NOPASSWD."""
+    """How to reach one sandbox host. `os` is a key of `recipe.RELEASES`; no password means NOPASSWD.
+
+    `machine` is what it is made of: all hosts of one sandbox are containers, or all are VMs.
+    """
 
     name: str
     address: str
@@ -28,6 +32,7 @@ class HostRecord:
     known_hosts: str
     os: str
     sudo_password: str | None = None
+    machine: str = CONTAINER
 
 
 @dataclass(frozen=True)
