@@ -202,8 +202,13 @@ class Change:
             )
 
     def _install(self, apt: Apt, simulation: Simulation, wanted: list[str]) -> None:
+        automatic = {line.strip() for line in self.shell.run("apt-mark showauto").lines} | {*simulation.new}
         answer = apt.install(wanted)
         if answer.ok:
+            # The lock names everything, and apt takes what is named for somebody's wish; autoremove would leave it.
+            brought = automatic.intersection(self.exact).difference(self.locked.first, self.locked.packages)
+            if brought:
+                self.shell.run('apt-mark auto "$@"', *sorted(brought))
             return
         failure = dkms.failed_build(self.shell, self.locked.known_errors)
         first_time = not any(old for name, old, _ in simulation.installs if belongs(self.locked, name))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -12,8 +13,11 @@ import trustme
 
 from tests.sandbox import control_node
 from tests.sandbox.control_node import ControlNode
+from tests.sandbox.driver_hosts import DRIVER, DriverHosts
 from tests.sandbox.files_server import Files, https_files
 from tests.sandbox.hosts import REPOSITORY, Sandbox, gpuwright
+from tests.sandbox.stub_driver import Authority, StubDriver
+from tests.stub_archive.archive import missing_tools
 
 UP = ("sandbox", "up", "--hosts", "2", "--os", "debian12", "--os", "debian13")
 RELEASES = ("debian13", "debian13", "debian13", "debian12")
@@ -101,3 +105,57 @@ def nodes(four: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> dict[str, 
 @pytest.fixture(params=["here", "debian13"])
 def control(request: pytest.FixtureRequest, nodes: dict[str, ControlNode]) -> ControlNode:
     return nodes[request.param]
+
+
+@contextmanager
+def driver_host(
+    tmp_path_factory: pytest.TempPathFactory, name: str
+) -> Iterator[tuple[DriverHosts, Authority]]:
+    """A Debian 13, and a repository of NVIDIA's (a stub) with one driver, that nobody has told the host of.
+
+    GPUWRIGHT_STATE_DIR names the folder that its state lies in, GPUWRIGHT_KEEP_SANDBOX keeps it."""
+    assert not missing_tools(), f"the stub's packages are built with {missing_tools()}"
+    named = os.environ.get("GPUWRIGHT_STATE_DIR")
+    state_dir = Path(named) / name if named else tmp_path_factory.mktemp(name)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GPUWRIGHT_STATE_DIR", str(state_dir))
+        gpuwright("sandbox", "up", "--hosts", "1", "--os", "debian13")
+    try:
+        hosts = json.loads((state_dir / "sandbox.json").read_text())["hosts"]
+        made = Sandbox(hosts, REPOSITORY / "inventories" / "sandbox.py", state_dir)
+        gateway = made.exec("sbx1", "ip -4 route show default").stdout.split()[2]
+        authority = Authority()
+        with https_files(gateway, authority) as served:
+            stub = StubDriver(tmp_path_factory.mktemp("stub"), served)
+            drivers = DriverHosts(made, tmp_path_factory.mktemp("driver-inventory"), stub)
+            drivers.write_inventory()
+            drivers.publish([DRIVER])
+            yield drivers, authority
+            stub.close()
+    finally:
+        if not os.environ.get("GPUWRIGHT_KEEP_SANDBOX"):
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setenv("GPUWRIGHT_STATE_DIR", str(state_dir))
+                gpuwright("sandbox", "down")
+
+
+@pytest.fixture(scope="session")
+def bare_drivers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DriverHosts]:
+    """A Debian 13 as a bare machine with a GPU (a stand-in) that knows the stub's repository; nothing is deployed."""
+    with driver_host(tmp_path_factory, "drivers") as (made, authority):
+        made.prepare("sbx1", authority, made.newest_kernel("sbx1"))
+        yield made
+
+
+@pytest.fixture(scope="session")
+def first_run(bare_drivers: DriverHosts) -> str:
+    """The output of the run that brings the host its driver."""
+    run = bare_drivers.deploy()
+    assert run.returncode == 0, run.stdout
+    return run.stdout
+
+
+@pytest.fixture(scope="session")
+def drivers(bare_drivers: DriverHosts, first_run: str) -> DriverHosts:
+    """The same host with the driver, whoever asks first."""
+    return bare_drivers

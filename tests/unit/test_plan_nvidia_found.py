@@ -186,7 +186,7 @@ def test_in_a_container_the_outer_hosts_driver_is_what_there_is() -> None:
     facts = with_found(inside, loaded("570.211.01", "open", "outside"))
     plan = driver_of(facts)
     assert (plan.source, plan.branch, plan.packages) == ("unmanaged", "570", ())
-    assert "outer host" in refused(facts, nvidia_driver_branch="580").remedy
+    assert "Change it there" in refused(facts, nvidia_driver_branch="580").remedy
     assert "container" in refused(inside).observed
 
 

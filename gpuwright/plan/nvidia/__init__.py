@@ -98,9 +98,9 @@ def _not_ours(there: There, why_not: str) -> Refusal:
     if there.outer:
         return Refusal(
             SUBJECT,
-            f"{there.version} ({there.modules}) belongs to the machine around this container, and {why_not}",
-            "a driver of the outer host that fits",
-            "Change it on the outer host; this host cannot.",
+            f"{there.version} ({there.modules}) came from outside this host, which has no file of it, and {why_not}",
+            "a driver of the machine around it that fits",
+            "Change it there; this host cannot.",
         )
     return Refusal(
         SUBJECT,
