@@ -16,6 +16,17 @@ NEEDED = re.compile(
 )
 _ERROR = re.compile(r"(: (fatal )?error: |^ERROR: modpost: |: undefined reference to |\*\*\* .*\. +Stop\.)")
 
+# Sets $key and $certificate as dkms(8) chooses them: framework.conf's, else Ubuntu's of shim-signed, else its own.
+CERTIFICATE = """
+mok_signing_key= mok_certificate=
+for file in /etc/dkms/framework.conf /etc/dkms/framework.conf.d/*.conf; do
+    if [ -r "$file" ]; then . "$file"; fi
+done
+key=${mok_signing_key:-/var/lib/dkms/mok.key} certificate=${mok_certificate:-/var/lib/dkms/mok.pub}
+if [ -z "$mok_signing_key" ] && grep -q '^ID=ubuntu$' /etc/os-release; then
+    key=/var/lib/shim-signed/mok/MOK.priv certificate=/var/lib/shim-signed/mok/MOK.der
+fi
+"""
 # make.log of every module that is not built for a kernel, newest first.
 _LOGS = """
 for log in $(ls -t /var/lib/dkms/*/*/build/make.log 2>/dev/null); do

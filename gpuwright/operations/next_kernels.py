@@ -9,11 +9,14 @@ from pyinfra.api import FactBase
 from pyinfra.api.command import StringCommand
 from typing_extensions import override
 
+from gpuwright.operations.dkms import CERTIFICATE
 from gpuwright.operations.shell import fields, script
 
 # $1: the package of the planned kernel or ""; $2: the module; $3: modules that must not be in the initramfs.
 # Prints a line of eleven fields for each kernel, in the order of NextKernel's.
-SCRIPT = """
+SCRIPT = (
+    CERTIFICATE
+    + """
 package=$1 module=$2 rivals=$3
 PATH=$PATH:/usr/sbin:/sbin
 planned=
@@ -49,14 +52,18 @@ for kernel in $(printf '%s\\n' "$running" "$planned" "$newest" | grep . | awk '!
     if [ -n "$module" ] && file=$(modinfo -k "$kernel" -F filename "$module" 2>/dev/null); then
         version=$(modinfo -k "$kernel" -F version "$module")
         signer=$(modinfo -k "$kernel" -F signer "$module")
-        if command -v mokutil >/dev/null && [ -e /var/lib/dkms/mok.pub ]; then
-            case $(mokutil --test-key /var/lib/dkms/mok.pub 2>&1) in *already*) enrolled=yes ;; *) enrolled=no ;; esac
+        if command -v mokutil >/dev/null && [ -e "$certificate" ]; then
+            case $(LC_ALL=C mokutil --test-key "$certificate" 2>&1) in
+            *'is already enrolled'*) enrolled=yes ;;
+            *) enrolled=no ;;
+            esac
         fi
     fi
     printf '%s\\t%s\\t%s\\t%s\\t%s\\t' "$kernel" "${why# }" "$headers" "$image" "$initrd"
     printf '%s\\t%s\\t%s\\t%s\\t%s\\t%s\\n' "$stale" "$file" "$version" "$signer" "$enrolled" "${rival# }"
 done
 """
+)
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,9 @@ def plan_base(
     if docker_com or any(driver.repositories for driver in drivers):
         keys = catalog.packages_for("repository-keys", facts.os_id, facts.os_version)
         packages += [Package(name) for name in keys.names]
+    if facts.boot.secure_boot == "enabled" and any(driver.delivery == "dkms" for driver in drivers):
+        signing = catalog.packages_for("module-signing", facts.os_id, facts.os_version)
+        packages += [Package(name) for name in signing.names]
     packages += [Package(name) for name in settings.base.base_extra_packages]
     notes.why("base.packages", "needed by later roles, or declared", row.source)
     units: tuple[Unit, ...] = ()

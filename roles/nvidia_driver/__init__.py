@@ -3,7 +3,15 @@
 from pyinfra.api import deploy
 
 from gpuwright.fleet import planned
-from gpuwright.operations import archive, files, kernel_modules, locked, repositories, units
+from gpuwright.operations import (
+    archive,
+    files,
+    kernel_modules,
+    locked,
+    machine_owner_key,
+    repositories,
+    units,
+)
 from gpuwright.settings import NvidiaDriverSettings as Settings
 
 __all__ = ["Settings", "nvidia_driver"]
@@ -16,6 +24,7 @@ def nvidia_driver() -> None:
     archive.reaching(name="Archive", reaches=plan.reach)
     repositories.present(name="Repositories", repositories=plan.repositories)
     files.rendered(name="Pins and module options", files=plan.files)
+    machine_owner_key.enrolled(name="Signing key", modules=plan.modules)
     locked.present(name="Packages", sets=plan.locked, lock_timeout_s=timeout_s)
     locked.held(name="Holds", sets=plan.locked)
     locked.recorded(name="Lock", sets=plan.locked)

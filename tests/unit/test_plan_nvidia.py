@@ -10,6 +10,8 @@ from gpuwright.catalog import Catalog
 from gpuwright.catalog.version import numbers
 from gpuwright.facts import HostFacts
 from gpuwright.facts.model import Kernel
+from gpuwright.plan import HostPlan, plan_host
+from gpuwright.settings import read_settings
 from tests.synthetic import host
 from tests.unit.nvidia_host import (
     B200,
@@ -212,17 +214,24 @@ def secure(facts: HostFacts) -> HostFacts:
     return replace(facts, boot=replace(facts.boot, secure_boot="enabled"))
 
 
-def test_secure_boot_takes_signed_modules_or_a_driver_that_loaded() -> None:
+def test_secure_boot_takes_signed_modules_first() -> None:
     assert driver_of(secure(host("ubuntu 24.04", [RTX4090]))).delivery == "prebuilt"
-    refusal = refused(secure(host("debian 13", [RTX4090])))
-    assert (refusal.subject, "mokutil" in refusal.remedy) == ("secure boot", True)
     assert (
-        refused(secure(host("ubuntu 24.04", [RTX4090])), nvidia_driver_source="nvidia").subject
-        == "secure boot"
+        driver_of(secure(host("ubuntu 24.04", [RTX4090])), nvidia_driver_source="nvidia").delivery == "dkms"
     )
+
+
+def test_secure_boot_and_modules_built_here_need_a_key() -> None:
+    """The same driver; the host's steps know that a firmware looks at the signature, and have what asks it."""
     plain = host("debian 13", [RTX4090])
-    plan = driver_of(plain)
-    assert driver_of(secure(deployed(plain, plan))) == plan
+    open_door, secured = (plan_host(facts, read_settings({}), CATALOG) for facts in (plain, secure(plain)))
+    assert isinstance(open_door, HostPlan) and isinstance(secured, HostPlan)
+    assert driver_of(secure(plain)) == driver_of(plain)
+    (module,), (before,) = secured.nvidia_driver.modules, open_door.nvidia_driver.modules
+    assert (module.secure_boot, before.secure_boot) == (True, False)
+    names = {package.name for package in secured.base.packages}
+    assert names - {package.name for package in open_door.base.packages} == {"mokutil", "openssl"}
+    assert driver_of(secure(deployed(plain, driver_of(plain)))) == driver_of(plain)
 
 
 # Whose cards

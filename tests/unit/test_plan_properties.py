@@ -254,11 +254,6 @@ def unable_to_fall_back(case: Case) -> Case:
     return facts_with(on("debian 12", "Radeon AI PRO R9700"), boot=boot, nics=case.facts.nics)
 
 
-def locked(case: Case) -> Case:
-    boot = Boot("uefi", "grub", "enabled", "plain")
-    return facts_with(on("debian 13", "GeForce RTX 4090"), boot=boot, cpus=case.facts.cpus)
-
-
 def twice_owned(case: Case) -> Case:
     more = case.with_cards("L4")
     return more.saying(interconnect_display_gpus=["0000:e0:00.0"], interconnect_compute_gpus=["0000:e0:00.0"])
@@ -295,7 +290,6 @@ TRAITS: dict[str, tuple[Trait, tuple[str, ...]]] = {
         ("pascal|maxwell|volta", "blackwell|grace", "open kernel modules"),
     ),
     "a Kepler": (lambda case: case.with_cards("Tesla K80"), ("K80|470",)),
-    "Secure Boot and dkms only": (locked, ("(?i)secure boot",)),
     "a cloud kernel for AMD": (kept_cloud_kernel, ("cloud", "amdgpu")),
     "a boot that cannot fall back": (unable_to_fall_back, ("lvm", "no_fallback")),
     "P2P on Debian": (

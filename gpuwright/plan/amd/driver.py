@@ -131,7 +131,9 @@ class _Asked:
         """Nothing of AMD's is there: its driver where it supports these cards with it, else the kernel's."""
         auto = self.settings.rocm.rocm_driver == "auto"
         support = self.catalog.amd.supported(self.os, (gpu.name for gpu in self.gpus))
-        fitting = self._fitting() if auto and not self._obstacle() else None
+        # Where the firmware checks signatures, a module built here waits for somebody at the console: only on demand.
+        signed = self.facts.boot.secure_boot != "enabled"
+        fitting = self._fitting() if auto and signed and not self._obstacle() else None
         if support and fitting and self.kernel and numbers(self.kernel.text)[:2] == numbers(support.kernel):
             reason = f"AMD supports these cards on {self.os} with Linux {support.kernel} and its own driver"
             return self._new(fitting, Reason(reason, f"{support.source}; {fitting.source}"))
@@ -205,12 +207,6 @@ class _Asked:
                 "kernel",
                 f"{self.linux} is kept, and its headers are not there",
                 "headers, against which amdgpu-dkms builds",
-            )
-        if self.facts.boot.secure_boot == "enabled":
-            return (
-                "Secure Boot",
-                "enabled, and nobody has signed the module that amdgpu-dkms would build",
-                "a module with a signature that the firmware trusts",
             )
         return None
 

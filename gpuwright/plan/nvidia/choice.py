@@ -85,7 +85,10 @@ def choose(
 ) -> tuple[Candidate | None, tuple[Refusal, ...]]:
     """The best candidate; or None, and what stands in the way of the one that fails at least."""
     failed: list[tuple[Refusal, ...]] = []
-    for candidate in _candidates(site, window, sources, catalog):
+    candidates = list(_candidates(site, window, sources, catalog))
+    if site.secure_boot:  # what the distribution has signed needs nobody at the console
+        candidates.sort(key=lambda candidate: candidate.row.delivery == "dkms")
+    for candidate in candidates:
         obstacles = tuple(_obstacles(candidate, site, catalog))
         if not obstacles:
             return candidate, ()
@@ -146,7 +149,6 @@ def _obstacles(candidate: Candidate, site: Site, catalog: Catalog) -> Iterator[R
         yield Refusal("nvidia driver", row.conflict, "packages that apt can install together", OTHERWISE)
     if row.delivery == "dkms":
         version = row.version or candidate.branch.newest
-        yield from _unsigned(row, version, site, catalog)
         yield from _does_not_build(row, version, site, catalog)
     elif site.kernel not in row.kernels:
         yield Refusal(
@@ -155,25 +157,6 @@ def _obstacles(candidate: Candidate, site: Site, catalog: Catalog) -> Iterator[R
             ", ".join(row.kernels),
             'Set kernel_flavour = "auto", so that a kernel of the distribution boots.',
         )
-
-
-def _unsigned(row: PackageSet, version: str, site: Site, catalog: Catalog) -> Iterator[Refusal]:
-    if not site.secure_boot:
-        return
-    remedy = (
-        "Switch Secure Boot off; or install the driver by hand once, enrol its key (mokutil --import, then confirm at "
-        "the console while it boots), and it will be adopted."
-    )
-    if any(other.delivery == "prebuilt" for other in catalog.nvidia.sets(site.os, "distribution")):
-        remedy += " Or take the distribution's modules, which are signed: set nvidia_driver_source, "
-        remedy += 'nvidia_driver_branch and kernel_flavour to "auto".'
-    yield Refusal(
-        "secure boot",
-        f"enabled, and the {row.modules} modules of {version} are built and signed on the host (dkms), by a key that "
-        "the firmware does not know",
-        "signed modules of the distribution, or a key that somebody enrols at the console",
-        remedy,
-    )
 
 
 def _does_not_build(row: PackageSet, version: str, site: Site, catalog: Catalog) -> Iterator[Refusal]:

@@ -95,6 +95,8 @@ class SliceMaker:
         how = "built on the host against the kernel's headers"
         if delivery == "prebuilt":
             how = "built and signed by the distribution for its own kernels, so that Secure Boot accepts it"
+        elif self.site.secure_boot:
+            how += ", and signed there by a key that somebody enrols at the console once (Secure Boot)"
         self._why("delivery", how, row.source)
         self._why("packages", "what computing needs, without a desktop", row.source)
         self._why(
