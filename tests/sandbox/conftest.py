@@ -24,6 +24,13 @@ RELEASES = ("debian13", "debian13", "debian13", "debian12")
 FOUR = ("sandbox", "up", "--hosts", "4", *(word for release in RELEASES for word in ("--os", release)))
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """With several processes: tests that share hosts stay in one, in their order; those of drivers have their own."""
+    for item in items:
+        group = "drivers" if "test_driver" in item.path.name else "hosts"
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
 @pytest.fixture(scope="session")
 def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
     """Debian 12 and 13; GPUWRIGHT_STATE_DIR names their state, GPUWRIGHT_KEEP_SANDBOX keeps them."""

@@ -120,10 +120,10 @@ class DriverHosts:
         return done.stdout.strip()
 
     def fingerprint(self, host: str) -> list[str]:
-        """What tests/fingerprint.sh says of the host, its modules and its holds, without the store."""
+        """What tests/fingerprint.sh says of the host, its modules and its holds, without the store and its folder."""
         more = "find /lib/modules -path '*/updates/dkms/*' | sort; dkms status; apt-mark showhold"
         lines = self.ask(host, f"{FINGERPRINT}\n{more}").splitlines()
-        return [line for line in lines if STORE not in line]
+        return [line for line in lines if STORE not in line and f" {STORE.rpartition('/')[0]} d " not in line]
 
     def lock(self, host: str) -> Path:
         return self.folder / "locks" / f"{host}.json"
