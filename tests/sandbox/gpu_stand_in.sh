@@ -3,16 +3,14 @@ set -eu
 home=/var/lib/gpu-stand-in
 
 # PLACE: home's copy of it is mounted there, once. Files that are written in place show at once.
-shown() {
-    awk -v place="$1" '$5 == place { found = 1 } END { exit !found }' /proc/self/mountinfo ||
-        mount --bind "$home$1" "$1"
-}
+shown() { is_shown "$1" || mount --bind "$home$1" "$1"; }
 
 # PLACE: what the container has is seen again
-bare() {
-    while awk -v place="$1" '$5 == place && $4 ~ /gpu-stand-in/ { found = 1 } END { exit !found }' /proc/self/mountinfo; do
-        umount "$1"
-    done
+bare() { while is_shown "$1"; do umount "$1"; done; }
+
+# A container engine mounts over some places itself.
+is_shown() {
+    awk -v place="$1" '$5 == place && $4 ~ /gpu-stand-in/ { found = 1 } END { exit !found }' /proc/self/mountinfo
 }
 
 # NAME: a program of stdin, first in PATH

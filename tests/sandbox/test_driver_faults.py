@@ -6,6 +6,7 @@ test moves the host to the other of two versions, is stopped by its fault, and g
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -223,6 +224,7 @@ def test_a_connection_that_is_cut_while_apt_works(move: Move) -> None:
     with subprocess.Popen(
         command,
         cwd=REPOSITORY,
+        env={**os.environ, "GPUWRIGHT_STATE_DIR": str(drivers.sandbox.state_dir)},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

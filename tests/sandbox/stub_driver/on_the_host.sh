@@ -18,5 +18,5 @@ printf %s "$4" >/usr/share/keyrings/stub.asc
 printf %s "$5" >/usr/local/share/ca-certificates/stub.crt
 update-ca-certificates >/dev/null 2>&1
 # An administrator's own source of that repository: gpuwright leaves it, and its key, as they are.
-printf 'Types: deb\nURIs: %s\nSuites: /\nArchitectures: amd64\nSigned-By: /usr/share/keyrings/stub.asc\n' "$3" \
+printf 'Types: deb\nURIs: %s\nSuites: /\nArchitectures: amd64\nSigned-By: /usr/share/keyrings/stub.asc\nCheck-Valid-Until: yes\n' "$3" \
     >/etc/apt/sources.list.d/stub.sources
