@@ -18,6 +18,7 @@ from gpuwright.access import read_as_root
 from gpuwright.errors import GpuwrightError, Refusal
 from gpuwright.facts import HostFacts, parse
 from gpuwright.facts.read import probe_script
+from gpuwright.operations import kernel_repository, local_repository
 from gpuwright.operations.shell import script
 from gpuwright.plan import HostPlan, plan_host
 from gpuwright.settings import read_settings
@@ -52,10 +53,15 @@ def planned() -> HostPlan:
 def _plan(host: Host) -> HostPlan:
     settings = read_settings(host.data.dict())
     probe = script(probe_script())
-    plan = plan_host(_facts("\n".join(read_as_root(host, probe))), settings, catalog.load())
-    if isinstance(plan, HostPlan):
-        return plan
-    raise GpuwrightError(*plan)
+    facts = _facts("\n".join(read_as_root(host, probe)))
+    plan = plan_host(facts, settings, catalog.load())
+    if not isinstance(plan, HostPlan):
+        raise GpuwrightError(*plan)
+    for repository in plan.kernel_steps.repositories:
+        # What the control machine lacks is said before the host changes; the operation itself comes late.
+        kernel_repository.read(repository, host.data.dict(), host.name)
+    local_repository.required(plan.nvidia_driver.repositories, facts, host.data.dict(), host.name)
+    return plan
 
 
 def _facts(answer: str) -> HostFacts:

@@ -45,7 +45,7 @@ def _kernel(facts: HostFacts, plan: HostPlan) -> HostFacts:
     kernel = plan.kernel
     if kernel.flavour == "built":
         config = {"DRM_AMDGPU": "m", "HSA_AMD": "y", **dict(word.split("=") for word in kernel.config)}
-        after = _installed(facts, dict.fromkeys(kernel.packages, "6.12.117-1"))
+        after = _installed(facts, dict.fromkeys(kernel.packages, "6.12.117-1+p2p1"))
         return running(after, "6.12.117-p2p", config)
     if not kernel.packages:
         return facts

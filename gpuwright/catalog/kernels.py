@@ -44,12 +44,26 @@ class KernelRow(Row):
 
 
 class BuildRow(Row):
-    """The distribution's kernel source and configuration, for a kernel with options that no package of it has."""
+    """The distribution's kernel source and configuration, for a kernel with options that no package of it has.
+
+    `packages` are built from, `localversion` ends the name of what comes out (6.12.117-p2p).
+    """
 
     os: str
     suite: str = ""
     series: str
+    localversion: str
     packages: tuple[str, ...]
+
+    @property
+    def image(self) -> str:
+        """The metapackage of the newest such kernel: linux-image-p2p-6.12."""
+        return metapackage(self.localversion, self.series)
+
+    @property
+    def base(self) -> str:
+        """The release as commands and folders name it: debian13."""
+        return self.os.replace(" ", "")
 
 
 class PeerOptionsRow(Row):
@@ -64,6 +78,15 @@ class HostBridgeRow(Row):
 
     cpu_vendor: str
     family: int
+
+
+def metapackage(localversion: str, series: str) -> str:
+    """What leads to the newest kernel of a series that was built; one name for two would mix them in one folder.
+
+    >>> metapackage("-p2p", "6.12")
+    'linux-image-p2p-6.12'
+    """
+    return f"linux-image{localversion}-{series}"
 
 
 @dataclass(frozen=True)

@@ -42,10 +42,27 @@ class BranchRow(Row):
 
 
 class CudaRow(Row):
-    """The lowest driver version that runs every toolkit of a CUDA major version."""
+    """The lowest driver version that runs every toolkit of a CUDA major version.
+
+    `without` are architectures that older toolkits compile for and these do not.
+    """
 
     major: int
     driver: str
+    without: tuple[str, ...] = ()
+
+
+class ToolkitRow(Row):
+    """A CUDA toolkit: its metapackage, the `driver` it was made with, and the releases whose repository has it.
+
+    `parts` is a regex from the start of the names of its packages.
+    """
+
+    version: str
+    package: str
+    parts: str
+    driver: str
+    os: tuple[str, ...]
 
 
 class BuildRule(Row):
@@ -92,6 +109,11 @@ class PackageSet(Row):
     conflict: str = ""
     module: str
 
+    @property
+    def by_branch(self) -> bool:
+        """Whether the branch is a part of its names."""
+        return any("{branch}" in name for name in self.packages)
+
     def has(self, branch: int) -> bool:
         """Whether this source has the branch."""
         return self.first <= branch and (self.last is None or branch <= self.last)
@@ -113,6 +135,36 @@ class CudaRepository(Row):
     uri: str
     key_url: str
     key_fingerprint: str
+
+
+class PublicRow(Row):
+    """The folder that has NVIDIA's repositories of all releases, each in a folder of its own."""
+
+    uri: str
+
+
+class LocalRepositoryRow(Row):
+    """A package that holds a driver version as a repository: see `read`.
+
+    `uri` is where it unpacks to, as the source that comes with it says; `keyrings` is a pattern of key files there,
+    which that source wants in `trusted`. `others` is a pattern of all packages of this kind, `pin` what prefers them.
+    """
+
+    file: str
+    package: str
+    others: str
+    uri: str
+    keyrings: str
+    trusted: str
+    pin_name: str
+    pin_packages: str
+    pin: str
+    priority: int
+
+    def read(self, name: str) -> dict[str, str] | None:
+        """os (debian13), version (580.95.05), packaging (1.0-1) and arch of a file of this name; None for another."""
+        found = re.fullmatch(self.file, name)
+        return found.groupdict() if found else None
 
 
 class OriginRow(Row):
@@ -192,6 +244,34 @@ class NvLink5Row(Row):
     modules: tuple[str, ...]
 
 
+class ImexRow(Row):
+    """IMEX, as a source names it for branches `first` to `last`; `components` as above."""
+
+    source_of: Source
+    os: tuple[str, ...]
+    first: int
+    last: int | None = None
+    packages: tuple[str, ...]
+    components: tuple[str, ...] = ()
+
+    def fits(self, source: str, os: str, branch: int) -> bool:
+        """Whether these are its names there."""
+        known = self.first <= branch and (self.last is None or branch <= self.last)
+        return known and source == self.source_of and os in self.os
+
+
+class ImexUse(Row):
+    """Cards whose NVLink leads to other machines, and what IMEX is made of there.
+
+    `nodes` is the file that lists all machines of the domain, `option` what makes the module create its channel.
+    """
+
+    gpus: tuple[str, ...]
+    unit: str
+    nodes: str
+    option: str
+
+
 class OptionRow(Row):
     """A module option that cards of these kinds need with one flavour, up to branch `last`."""
 
@@ -211,6 +291,14 @@ class BootRow(Row):
     def brings(self, name: str) -> bool:
         """Whether a package of this name has the unit."""
         return _fits(self.brought_by, name)
+
+
+class PersistenceRow(Row):
+    """The command of the daemon's unit, where the one that a source's packages have does not do."""
+
+    os: tuple[str, ...]
+    source_of: Source
+    command: str
 
 
 class BlacklistRow(Row):
@@ -234,9 +322,12 @@ class NvidiaCatalog:
     architectures: tuple[ArchitectureRow, ...]
     branches: tuple[BranchRow, ...]
     cuda: tuple[CudaRow, ...]
+    toolkits: tuple[ToolkitRow, ...]
     build_rules: tuple[BuildRule, ...]
     packages: tuple[PackageSet, ...]
     repositories: tuple[CudaRepository, ...]
+    public: tuple[PublicRow, ...]
+    local: tuple[LocalRepositoryRow, ...]
     pins: tuple[PinRow, ...]
     origins: tuple[OriginRow, ...]
     driver_packages: tuple[DriverPackageRow, ...]
@@ -245,8 +336,11 @@ class NvidiaCatalog:
     boards: tuple[BoardRow, ...]
     fabrics: tuple[FabricRow, ...]
     nvlink5: tuple[NvLink5Row, ...]
+    imex: tuple[ImexRow, ...]
+    imex_use: tuple[ImexUse, ...]
     options: tuple[OptionRow, ...]
     boot: tuple[BootRow, ...]
+    persistence: tuple[PersistenceRow, ...]
     blacklists: tuple[BlacklistRow, ...]
     unattended: tuple[UnattendedRow, ...]
 
@@ -257,9 +351,12 @@ class NvidiaCatalog:
             tuple(ArchitectureRow.model_validate(row) for row in data["architecture"]),
             tuple(BranchRow.model_validate(row) for row in data["branch"]),
             tuple(CudaRow.model_validate(row) for row in data["cuda"]),
+            tuple(ToolkitRow.model_validate(row) for row in data["toolkit"]),
             tuple(BuildRule.model_validate(row) for row in data["build_rule"]),
             tuple(PackageSet.model_validate(row) for row in data["packages"]),
             tuple(CudaRepository.model_validate(row) for row in data["repository"]),
+            tuple(PublicRow.model_validate(row) for row in data["public"]),
+            tuple(LocalRepositoryRow.model_validate(row) for row in data["local_repository"]),
             tuple(PinRow.model_validate(row) for row in data["pin"]),
             tuple(OriginRow.model_validate(row) for row in data["origin"]),
             tuple(DriverPackageRow.model_validate(row) for row in data["driver_package"]),
@@ -268,8 +365,11 @@ class NvidiaCatalog:
             tuple(BoardRow.model_validate(row) for row in data["nvswitch_board"]),
             tuple(FabricRow.model_validate(row) for row in data["fabric"]),
             tuple(NvLink5Row.model_validate(row) for row in data["fabric_nvlink5"]),
+            tuple(ImexRow.model_validate(row) for row in data["imex"]),
+            tuple(ImexUse.model_validate(row) for row in data["imex_use"]),
             tuple(OptionRow.model_validate(row) for row in data["option"]),
             tuple(BootRow.model_validate(row) for row in data["boot"]),
+            tuple(PersistenceRow.model_validate(row) for row in data["persistence"]),
             tuple(BlacklistRow.model_validate(row) for row in data["blacklist"]),
             tuple(UnattendedRow.model_validate(row) for row in data["unattended"]),
         )
@@ -281,6 +381,14 @@ class NvidiaCatalog:
     def branch(self, number: int) -> BranchRow | None:
         """The row of a branch."""
         return next((row for row in self.branches if row.branch == number), None)
+
+    def toolkit(self, version: str) -> ToolkitRow | None:
+        """The row of a toolkit."""
+        return next((row for row in self.toolkits if row.version == version), None)
+
+    def cuda_of(self, toolkit: ToolkitRow) -> CudaRow:
+        """The row of its major version."""
+        return next(row for row in self.cuda if row.major == numbers(toolkit.version)[0])
 
     def repository(self, os: str, arch: str) -> CudaRepository | None:
         """NVIDIA's repository for a release; None where it has none."""

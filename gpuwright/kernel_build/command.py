@@ -13,10 +13,10 @@ from rich.console import Console
 from rich.table import Table
 
 from gpuwright.kernel_build import compile as compiling
-from gpuwright.kernel_build import configure, signing
+from gpuwright.kernel_build import configure, metapackage, signing
 from gpuwright.kernel_build.builder import Builder, Progress, builder
 from gpuwright.kernel_build.configure import Configured
-from gpuwright.kernel_build.repository import PLACE, PRIVATE_KEY, Repository
+from gpuwright.kernel_build.repository import PRIVATE_KEY, Repository
 from gpuwright.kernel_build.source import Source, check_room, unpack
 from gpuwright.kernel_build.wanted import Wanted
 from gpuwright.sandbox.recipe import RELEASES
@@ -78,11 +78,12 @@ def build(wanted: Wanted, order: Order) -> int:
         began_make = time.monotonic()
         packages = compiling.build(tools, found, version, codename, jobs, log, progress)
         made_s = time.monotonic() - began_make
-        (image,) = (package for package in packages if package.name.startswith("linux-image-"))
+        image, headers = packages
         configure.assert_packaged(compiling.packaged_config(tools, image, found.release), wanted.options)
         if order.mok:
             progress("signing the kernel")
             signing.sign(tools, image, found.release)
+        packages += (metapackage.build(tools, wanted.metapackage, image, headers),)
         progress("adding to the repository")
         repository.add(tools, packages)
     _show(source, found, wanted)
@@ -125,8 +126,7 @@ def _show(source: Source, found: Configured, wanted: Wanted) -> None:
 
 def _say_how_to_use(repository: Repository, order: Order, wanted: Wanted) -> None:
     lines = [
-        f"Serve {repository.apt} to the hosts; {PRIVATE_KEY} beside it stays here.",
-        f"Their source is {repository.source_file.name} in it, with its key; it says {PLACE}: put your place there.",
+        f"{wanted.metapackage} leads to the newest of them; {PRIVATE_KEY} beside {repository.apt} stays here.",
         "The package depends on nothing: a host needs initramfs-tools and kmod, which Debian's own kernels brought.",
     ]
     if not order.mok:
@@ -135,7 +135,17 @@ def _say_how_to_use(repository: Repository, order: Order, wanted: Wanted) -> Non
             "that is enrolled there (mokutil --import), or switch Secure Boot off."
         )
     if wanted.reduced:
-        lines.append("A reduced kernel boots virtual machines only; it has no GPU driver.")
+        lines.append(
+            "A reduced kernel boots virtual machines only; it has no GPU driver, and no plan takes it."
+        )
+    elif wanted.suffix != wanted.row.localversion:
+        lines.append(
+            f"No plan takes it: plans ask for {wanted.row.image}, and the fragment names another kernel."
+        )
+    else:
+        lines.append(
+            f'Hosts get it by a deploy with kernel_flavour = "built" and kernel_repository = "{repository.root}".'
+        )
     for line in lines:
         console.print(line, highlight=False, markup=False, soft_wrap=True)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from gpuwright.errors import GpuwrightError
@@ -77,7 +77,7 @@ def build(
     log: Path,
     progress: Progress,
 ) -> tuple[Package, ...]:
-    """Compile and package; image and headers, never the C library's headers. Everything make says goes to `log`."""
+    """Compile and package: image and headers, in that order, never the C library's. What make says goes to `log`."""
     with log.open("w", encoding="utf-8") as stream:
         follow = _follower(Counter(), progress)
 
@@ -96,20 +96,16 @@ def build(
             jobs=str(jobs),
         )
     built = [Package(*line.split(" ")) for line in builder.run("listing packages", _BUILT).splitlines()]
-    wanted = {f"linux-image-{configured.release}", f"linux-headers-{configured.release}"}
-    packages = tuple(
-        Package(package.name, package.version, package.arch, f"/build/{package.path}")
-        for package in built
-        if package.name in wanted
-    )
-    if {package.name for package in packages} != wanted:
+    wanted = [f"linux-image-{configured.release}", f"linux-headers-{configured.release}"]
+    found = {package.name: replace(package, path=f"/build/{package.path}") for package in built}
+    if not set(wanted) <= found.keys():
         raise GpuwrightError.of(
             "make bindeb-pkg",
             f"made {', '.join(package.name for package in built) or 'nothing'}",
-            " and ".join(sorted(wanted)),
+            " and ".join(wanted),
             f"Read {log}.",
         )
-    return packages
+    return tuple(found[name] for name in wanted)
 
 
 def packaged_config(builder: Builder, image: Package, release: str) -> str:

@@ -1,6 +1,6 @@
 """A signed apt repository in a folder: packages of kernels, for hosts to use as a deb822 source.
 
-DIR/apt/ is what is served; the private key lies beside it, in DIR/, where only its owner reads it.
+DIR/apt/ is what hosts get, see published.py; the private key lies beside it, in DIR/, where only its owner reads it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,10 @@ from gpuwright.kernel_build.builder import SECRETS, Builder
 from gpuwright.kernel_build.compile import Package
 
 NAME = "gpuwright-kernels"
-PLACE = f"file:/srv/{NAME}"  # in the source that is written; wherever else it is served, a person says so
+ON_HOST = f"/srv/{NAME}"
+# In the source that is written; wherever else it is served, a person says so. Unlike file: it lets apt keep a copy of
+# what it installs, for a rollback, and of the index, which tells whether apt has read the present one.
+PLACE = f"copy:{ON_HOST}"
 PRIVATE_KEY = "private-key.asc"
 _HOME = 'export GNUPGHOME="$SECRETS/gnupg"; mkdir -p -m 700 "$GNUPGHOME"\n'
 _NEW_KEY = (
@@ -72,7 +75,7 @@ class Repository:
     def refuse_again(self, name: str, version: str) -> None:
         """GpuwrightError where this very version is there: apt would not tell a second one from the first."""
         if any(
-            _field(stanza, "Package") == name and _field(stanza, "Version") == version
+            field_of(stanza, "Package") == name and field_of(stanza, "Version") == version
             for stanza in self._stanzas()
         ):
             raise GpuwrightError.of(
@@ -115,6 +118,7 @@ class Repository:
         private, _, public = said.partition(_PUBLIC)
         private = private[private.index("-----BEGIN PGP PRIVATE KEY BLOCK-----") :]
         _write(self.public_key, f"{_PUBLIC}{public}\n")
+        _write(self.root / ".gitignore", "# a private key and large files\n*\n")
         _write(path, private, mode=0o600)
         return private
 
@@ -133,7 +137,7 @@ def stanzas(text: str) -> list[str]:
 
 def joined(old: Iterable[str], new: Iterable[str], files: set[str]) -> list[str]:
     """Both, without those whose file is gone, each file once: the new wins."""
-    found = {_field(stanza, "Filename").removeprefix("./"): stanza for stanza in (*old, *new)}
+    found = {field_of(stanza, "Filename").removeprefix("./"): stanza for stanza in (*old, *new)}
     return [found[name] for name in sorted(found.keys() & files)]
 
 
@@ -147,7 +151,8 @@ def release_file(codename: str, indexes: dict[str, bytes], at: datetime) -> str:
     return f"{about}Description: kernels built by gpuwright\nSHA256:\n{sums}"
 
 
-def _field(stanza: str, name: str) -> str:
+def field_of(stanza: str, name: str) -> str:
+    """A field of one line; "" where the paragraph lacks it."""
     lines = (line for line in stanza.splitlines() if line.startswith(f"{name}: "))
     return next(lines, f"{name}: ").removeprefix(f"{name}: ").strip()
 

@@ -8,7 +8,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from gpuwright import catalog
-from gpuwright.catalog.kernels import BuildRow
+from gpuwright.catalog.kernels import BuildRow, metapackage
 from gpuwright.errors import GpuwrightError
 from gpuwright.kernel_build.dotconfig import Option, fragment
 
@@ -22,8 +22,8 @@ ELSEWHERE = (
 )
 # Beyond what the catalogue says amdgpu needs to reach a peer: memory of a device as pages, which brings HSA_AMD_SVM.
 WITH_PEERS = (Option("DEVICE_PRIVATE", "y"),)
-SUFFIX = "-p2p"
-SUFFIX_REDUCED = "-p2p-reduced"
+# What a reduced kernel adds to its names: no plan asks for one.
+REDUCED = "-reduced"
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,12 @@ class Wanted:
     @property
     def base(self) -> str:
         """The release as the command line and the sandbox name it: debian13."""
-        return self.row.os.replace(" ", "")
+        return self.row.base
+
+    @property
+    def metapackage(self) -> str:
+        """The package that leads to the newest kernel of this kind: linux-image-p2p-6.12."""
+        return metapackage(self.suffix, self.row.series)
 
     @property
     def room(self) -> str:
@@ -48,7 +53,7 @@ class Wanted:
 
 def wanted(row: BuildRow, extra: Path | None, reduced: bool) -> Wanted:
     """A kernel of this source for P2P; `extra` is a fragment whose options win. GpuwrightError where it is wrong."""
-    suffix = SUFFIX_REDUCED if reduced else SUFFIX
+    suffix = row.localversion + (REDUCED if reduced else "")
     options = {option.symbol: option for option in (*ALWAYS, Option("LOCALVERSION", f'"{suffix}"'))}
     own = _reduced() if reduced else (*peers(row.series), *WITH_PEERS, *ELSEWHERE)
     for option in (*own, *(_read(extra) if extra else ())):
@@ -64,7 +69,7 @@ def peers(series: str) -> tuple[Option, ...]:
 
 def source(base: str, suite: str, series: str) -> BuildRow:
     """The catalogue's source for a release ("debian13"); the first where several fit. GpuwrightError: none does."""
-    rows = [row for row in catalog.load().kernels.builds if row.os.replace(" ", "") == base]
+    rows = [row for row in catalog.load().kernels.builds if row.base == base]
     for row in rows:
         if row.suite == suite and series in ("", row.series):
             return row
@@ -79,7 +84,7 @@ def source(base: str, suite: str, series: str) -> BuildRow:
 
 def bases() -> tuple[str, ...]:
     """Releases that have a source."""
-    return tuple(dict.fromkeys(row.os.replace(" ", "") for row in catalog.load().kernels.builds))
+    return tuple(dict.fromkeys(row.base for row in catalog.load().kernels.builds))
 
 
 def _reduced() -> tuple[Option, ...]:

@@ -9,13 +9,11 @@ from pyinfra.api import operation
 from pyinfra.api.command import PyinfraCommand, StringCommand
 from typing_extensions import override
 
+from gpuwright.operations import apt_keys
 from gpuwright.operations.files import FileStates, write
 from gpuwright.operations.readings import Lines
 from gpuwright.operations.shell import script
 from gpuwright.plan.model import AptRepository
-from gpuwright.plan.network import PROXY_ENV
-
-KEYRINGS = "/etc/apt/keyrings"
 
 
 class OtherSources(Lines):
@@ -46,31 +44,12 @@ def present(repositories: tuple[AptRepository, ...]) -> Generator[PyinfraCommand
         return
     theirs = host.get_fact(OtherSources, uris=tuple(repository.uri for repository in repositories))
     repositories = tuple(repository for repository in repositories if repository.uri not in theirs)
-    keys = {repository.name: f"{KEYRINGS}/gpuwright-{repository.name}.asc" for repository in repositories}
+    keys = {repository.name: apt_keys.path_of(repository) for repository in repositories}
     there = host.get_fact(FileStates, paths=tuple(keys.values())) if keys else {}
     for repository in repositories:
         key = keys[repository.name]
         if key not in there:
-            yield script(
-                """
-                if [ -r "$4" ]; then . "$4"; fi
-                umask 022; mkdir -p "$(dirname "$1")"
-                trap 'rm -f "$1.new"' EXIT
-                curl --fail --silent --show-error --location --proto =https --retry 3 --output "$1.new" "$2" || exit
-                # All primary keys of the file: a second one would be trusted as well.
-                found=$(gpg --show-keys --with-colons "$1.new" |
-                    awk -F: '$1 == "pub" { primary = 1 } $1 == "fpr" && primary { print $10; primary = 0 }')
-                if [ "$found" != "$3" ]; then
-                    echo "key $2: fingerprint ${found:-none}; required: $3. Do not trust it; ask the vendor." >&2
-                    exit 1
-                fi
-                mv -f "$1.new" "$1"
-                """,
-                key,
-                repository.key_url,
-                repository.key_fingerprint,
-                PROXY_ENV,
-            )
+            yield apt_keys.fetched(repository)
         yield from write(
             {
                 f"/etc/apt/sources.list.d/gpuwright-{repository.name}.sources": (

@@ -1,4 +1,4 @@
-"""Slice `fabric`: NVSwitch."""
+"""Slice `fabric`: NVSwitch, and NVLink between machines."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import Literal
 from gpuwright.catalog import Catalog
 from gpuwright.facts import NVIDIA, HostFacts
 from gpuwright.plan.gpu_model import DriverPlan, FabricPlan, Gpu
+from gpuwright.plan.imex import WHOSE, with_imex
 from gpuwright.plan.notes import Notes
 from gpuwright.settings import HostSettings
 
-WHOSE = {"distribution": "the distribution's", "nvidia": "NVIDIA's"}
 NOTHING = FabricPlan((), (), (), ())
 
 
@@ -22,9 +22,18 @@ def plan_fabric(
     drivers: tuple[DriverPlan, ...],
     notes: Notes,
 ) -> FabricPlan:
-    """Fabric manager and companions where the host has NVSwitches, and nowhere else."""
-    switches = nvswitches(facts, catalog, gpus)
+    """Fabric manager and companions where the host has NVSwitches, and nowhere else; IMEX where it shares memory."""
     driver = next((driver for driver in drivers if driver.vendor == "nvidia"), None)
+    plan = _switched(facts, catalog, gpus, driver, notes)
+    if driver is None:
+        return plan
+    return with_imex(plan, facts, settings, catalog, gpus, driver, notes)
+
+
+def _switched(
+    facts: HostFacts, catalog: Catalog, gpus: tuple[Gpu, ...], driver: DriverPlan | None, notes: Notes
+) -> FabricPlan:
+    switches = nvswitches(facts, catalog, gpus)
     if not switches or driver is None:
         reason = "no GPU of this host is ours to run" if switches else "no NVSwitch"
         notes.why(

@@ -31,8 +31,9 @@ class KernelPlan:
     """The kernel that the GPUs need: metapackages of its image and headers, from `suite` ("": the release itself).
 
     `flavour` is a name of the catalogue (ga, hwe, backports, ...), "built" (from the distribution's source with
-    `config` set), or "keep": the kernel that is there. `arguments` are appended to the command line.
-    `fallback` is how a trial boot comes back: grubenv, systemd-boot, or none.
+    `config` set; a repository of the operator's has its metapackage), or "keep": the kernel that is there.
+    `arguments` are appended to the command line. `fallback` is how a trial boot comes back: grubenv, systemd-boot, or
+    none.
     """
 
     flavour: str

@@ -19,8 +19,7 @@ def plan_holds(
 
     What apt brings with them has no name here: unattended upgrades leave it alone by pattern.
     """
-    # A kernel that is built here has no metapackage that could bring another.
-    names = [*(kernel.packages if kernel.flavour != "built" else ())]
+    names = [*kernel.packages]
     for part in (*(driver.names for driver in drivers), fabric.packages, *(r.packages for r in runtimes)):
         names += part
     owners = {driver.vendor for driver in drivers if driver.packages}

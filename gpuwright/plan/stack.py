@@ -7,12 +7,16 @@ from dataclasses import dataclass
 from gpuwright.catalog import Catalog
 from gpuwright.facts import HostFacts
 from gpuwright.plan.gpu_model import DriverPlan, FabricPlan, FirmwarePlan, HoldsPlan, KernelPlan
+from gpuwright.plan.kernel.choice import planned_build
+from gpuwright.plan.kernel.policy import build_command
 from gpuwright.plan.model import AptPin, ManagedFile, Unit
 from gpuwright.plan.notes import Notes
+from gpuwright.plan.nvidia.model import NvidiaDriverPlan
 from gpuwright.plan.stack_model import (
     ArchiveReach,
     BootPlan,
     DriverSteps,
+    KernelRepository,
     KernelSteps,
     LockedSet,
     ModuleSet,
@@ -25,6 +29,7 @@ NOTHING = DriverSteps((), (), (), (), (), ())
 DEVICES = {"nvidia": ("/dev/nvidia*",), "amd": ("/dev/kfd", "/dev/dri/renderD*")}
 # What the kernel calls the module, however a package calls its file.
 LOADED = {"nvidia": "nvidia", "amd": "amdgpu"}
+TOOLKIT = "cuda-toolkit"
 NAMES = {"nvidia": "nvidia_driver", "amd": "rocm"}
 
 
@@ -42,6 +47,13 @@ class ModprobeConf:
     blacklist: tuple[str, ...]
     module: str
     options: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class DaemonCommand:
+    """Context of a drop-in of a daemon's unit."""
+
+    command: str
 
 
 @dataclass(frozen=True)
@@ -68,7 +80,7 @@ def plan_kernel_steps(
         else ()
     )
     if facts.in_container:
-        return KernelSteps((), files, (), ())
+        return KernelSteps((), (), files, (), ())
     image = _image(kernel)
     modules = tuple(driver.module for driver in drivers if driver.delivery != "unmanaged")
     boots: tuple[BootPlan, ...] = ()
@@ -77,13 +89,14 @@ def plan_kernel_steps(
         fallback = declared if kernel.fallback == "none" and declared == "no_fallback" else kernel.fallback
         boots = (BootPlan(image, kernel.arguments, facts.boot.loader, fallback, modules),)
     if not image:
-        return KernelSteps((), files, (), boots)
+        return KernelSteps((), (), files, (), boots)
+    repositories = _repositories(facts, settings, catalog, kernel, notes)
     reach = (ArchiveReach("kernel", facts.os_codename, (), (kernel.suite,)),) if kernel.suite else ()
     known = _known_errors(catalog)
     locked = LockedSet(
         "kernel", (), kernel.packages, kernel.suite, _patterns(catalog, "kernel"), known_errors=known
     )
-    return KernelSteps(reach, files, (locked,), boots)
+    return KernelSteps(reach, repositories, files, (locked,), boots)
 
 
 def plan_driver_steps(
@@ -120,6 +133,12 @@ def plan_driver_steps(
         patterns = _patterns(catalog, vendor)
         daemons = (catalog.nvidia.boot[0].persistence, *fabric.units) if vendor == "nvidia" else ()
         locked += (LockedSet(vendor, driver.first, packages, "", patterns, DEVICES[vendor], daemons, known),)
+    if isinstance(driver, NvidiaDriverPlan) and driver.toolkit:
+        why = "nvidia_driver_cuda_toolkit: it changes without the driver, and the driver without it"
+        notes.why(f"{path}.locked.{len(locked)}", why, "slice drivers")
+        rows = catalog.nvidia.toolkits
+        parts = tuple(row.parts for row in rows if row.package in driver.toolkit)
+        locked += (LockedSet(TOOLKIT, (), driver.toolkit, "", parts),)
     module = ModuleSet(
         vendor,
         LOADED[vendor],
@@ -134,13 +153,18 @@ def plan_driver_steps(
     everything = tuple(dict.fromkeys(components))
     reach = ArchiveReach(vendor, facts.os_codename, everything, (suite,) if suite else ())
     modprobe = f"/etc/modprobe.d/gpuwright-{vendor}.conf"
+    files = _files(driver, fabric)
+    for_units = _of_daemons(driver, facts, catalog, f"{path}.files", len(files), notes)
     return DriverSteps(
         reach=(reach,) if everything or suite else (),
         repositories=driver.repositories,
-        files=_files(driver, fabric),
+        files=files + tuple(file for _, file in for_units),
         locked=locked,
         modules=(module,),
-        units=tuple(Unit(name, watches=(modprobe,)) for name in units),
+        units=tuple(
+            Unit(name, watches=(modprobe, *(file.path for unit, file in for_units if unit == name)))
+            for name in units
+        ),
     )
 
 
@@ -161,9 +185,46 @@ def _files(driver: DriverPlan, fabric: FabricPlan) -> tuple[ManagedFile, ...]:
     return files
 
 
+def _repositories(
+    facts: HostFacts, settings: HostSettings, catalog: Catalog, kernel: KernelPlan, notes: Notes
+) -> tuple[KernelRepository, ...]:
+    """Where a kernel that is built comes from; none for one of the distribution's."""
+    row = planned_build(facts.release, catalog, kernel)
+    if row is None:
+        return ()
+    notes.why(
+        "kernel_steps.repositories",
+        f"kernel_repository: no archive has {row.image}, the control machine does",
+        f"setting kernel_repository; {row.source}",
+    )
+    declared = settings.kernel.kernel_repository or ""
+    command = build_command(row, catalog)
+    return (KernelRepository(declared, facts.os_codename, row.image, command),)
+
+
+def _of_daemons(
+    driver: DriverPlan, facts: HostFacts, catalog: Catalog, path: str, place: int, notes: Notes
+) -> tuple[tuple[str, ManagedFile], ...]:
+    """Files that a unit reads, with its name; the first will be at `place` of `path` in the plan."""
+    daemon, use = catalog.nvidia.boot[0].persistence, catalog.nvidia.imex_use[0]
+    found: tuple[tuple[str, ManagedFile], ...] = ()
+    for row in catalog.nvidia.persistence if daemon in driver.units else ():
+        if facts.release in row.os and row.source_of == driver.source:
+            why = "power_persistence: the unit of these packages starts the daemon without it"
+            notes.why(f"{path}.{place}", why, row.source)
+            drop_in = f"/etc/systemd/system/{daemon}.d/gpuwright.conf"
+            template = "nvidia_driver/persistenced.conf.j2"
+            found += ((daemon, ManagedFile(drop_in, template, DaemonCommand(row.command))),)
+    if isinstance(driver, NvidiaDriverPlan) and driver.imex_nodes:
+        notes.why(f"{path}.{place + len(found)}", "nvidia_driver_imex_nodes", use.source)
+        nodes = Names(driver.imex_nodes)
+        found += ((use.unit, ManagedFile(use.nodes, "nvidia_driver/imex-nodes.cfg.j2", nodes)),)
+    return found
+
+
 def _image(kernel: KernelPlan) -> str:
-    """The package that brings the planned kernel; none where the one that runs stays, or a built one is to come."""
-    return kernel.packages[0] if kernel.packages and kernel.flavour not in ("keep", "built") else ""
+    """The package that brings the planned kernel; none where the one that runs stays."""
+    return kernel.packages[0] if kernel.packages else ""
 
 
 def _patterns(catalog: Catalog, owner: str) -> tuple[str, ...]:

@@ -24,6 +24,19 @@ class ArchiveReach:
 
 
 @dataclass(frozen=True)
+class KernelRepository:
+    """Kernels that were built: `folder` is the control machine's, as it is declared.
+
+    It has to be of release `codename` and to have the package `image`; `command` makes it so.
+    """
+
+    folder: str
+    codename: str
+    image: str
+    command: str
+
+
+@dataclass(frozen=True)
 class LockedSet:
     """Packages that change only together, and are held afterwards.
 
@@ -83,9 +96,10 @@ class BootPlan:
 
 @dataclass(frozen=True)
 class KernelSteps:
-    """Role kernel: the archive it needs, files, packages, and the boot."""
+    """Role kernel: the archive or the repository it needs, files, packages, and the boot."""
 
     reach: tuple[ArchiveReach, ...]
+    repositories: tuple[KernelRepository, ...]
     files: tuple[ManagedFile, ...]
     locked: tuple[LockedSet, ...]
     boots: tuple[BootPlan, ...]

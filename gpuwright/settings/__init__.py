@@ -69,7 +69,7 @@ class HostSettings:
 
 
 # What a person may by mistake have put a password into is never echoed.
-MAY_HOLD_SECRETS = (("password",), ("base_proxy",))
+MAY_HOLD_SECRETS = (("password",), ("base_proxy",), ("nvidia_driver_mirror",))
 
 ROLE_SETTINGS: Mapping[str, type[Strict]] = {
     "base": BaseSettings,

@@ -11,6 +11,9 @@ from gpuwright.settings.kinds import Strict
 PciAddress = Annotated[str, Field(pattern=r"^[0-9a-f]{4,8}:[0-9a-f]{2}:[0-1][0-9a-f]\.[0-7]$")]
 
 
+NodeAddress = Annotated[str, Field(pattern=r"^[0-9A-Za-z][0-9A-Za-z.:-]*$")]
+
+
 def _digits(value: object) -> object:
     """580 for "580". A ROCm release must be text: the number 7.10 is 7.1."""
     return str(value) if type(value) is int else value
@@ -26,6 +29,12 @@ class KernelSettings(Strict):
         "auto",
         description="auto: the release's own kernel unless a GPU or P2P needs another; keep: whatever is there; "
         "built: from the distribution's source with the options that P2P needs.",
+    )
+    kernel_repository: str | None = Field(
+        None,
+        min_length=1,
+        description="For built: the folder of one release that `gpuwright kernel build --output` filled "
+        "(kernels/debian13), on the control machine, relative to the inventory's folder.",
     )
     kernel_arguments: tuple[str, ...] = Field((), description="More words for the kernel's command line.")
     kernel_reboot: Literal["fallback", "no_fallback"] = Field(
@@ -51,6 +60,34 @@ class NvidiaDriverSettings(Strict):
     nvidia_driver_existing: Literal["adopt", "replace"] = Field(
         "adopt",
         description="A working driver that fits is kept as it is, or replaced by what would be installed.",
+    )
+    nvidia_driver_mirror: str | None = Field(
+        None,
+        pattern=r"^(https?://[^@/\s]+(/[^@\s]*)?|file:/[^\s]*)$",
+        description="A copy of NVIDIA's https://developer.download.nvidia.com/compute/cuda/repos, taken in its place: "
+        "https://apt.lab/cuda, or file:/srv/cuda on the host; below it all is as there, index and key too.",
+    )
+    nvidia_driver_local_repository: str | None = Field(
+        None,
+        pattern=r"\.deb$",
+        description="NVIDIA's nvidia-driver-local-repo-OS-VERSION_REVISION_ARCH.deb, on the control machine, relative "
+        "to the inventory's folder: the driver comes from this file, in its version, and from no other place.",
+    )
+    nvidia_driver_cuda_toolkit: str = Field(
+        "none",
+        pattern=r"^(none|[0-9]+\.[0-9]+)$",
+        description="A CUDA toolkit on the host, such as 13.0, beside a driver from NVIDIA's repository; containers "
+        "bring their own.",
+    )
+    nvidia_driver_imex: Literal["auto", "on", "off"] = Field(
+        "auto",
+        description="nvidia-imex at the driver's version; auto: where NVLink leads to GPUs of other machines (racks of "
+        "GB200 and GB300), and on no other host.",
+    )
+    nvidia_driver_imex_nodes: tuple[NodeAddress, ...] = Field(
+        (),
+        description="Addresses of all machines of the NVLink domain, this one too, the same on each: with them "
+        "nvidia-imex runs, without them whoever starts jobs starts it.",
     )
 
 

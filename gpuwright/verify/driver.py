@@ -169,7 +169,7 @@ def fabric(readings: Readings, plan: HostPlan) -> Iterator[Finding]:
     exact = {
         name.format(branch=driver.branch)
         for driver in plan.drivers
-        for row in catalog.load().nvidia.fabrics
+        for row in (*catalog.load().nvidia.fabrics, *catalog.load().nvidia.imex)
         for name in row.packages
     }
     installed = {package.name: _upstream(package.version) for package in readings.facts.found.packages}
@@ -177,7 +177,7 @@ def fabric(readings: Readings, plan: HostPlan) -> Iterator[Finding]:
         if not loaded:
             yield unknown(name, "the driver is not loaded, so there is no version to match", "its version")
             continue
-        meaning = "It refuses to start, and CUDA answers error 802 (system not yet initialized)."
+        meaning = "It refuses to start: CUDA answers error 802, or finds no memory of other machines."
         yield compare(name, installed.get(name, "not installed"), loaded, meaning, f"{DEPLOY} {REBOOT}")
 
 

@@ -11,6 +11,7 @@ from gpuwright.verify.check import DEPLOY, UNREAD, Finding, check, compare, skip
 from gpuwright.verify.readings import Readings
 
 RUNNING = "the kernel that runs"
+OPTIONS = "options of the kernel that runs"
 # Where dkms installs (dkms(8), DEST_MODULE_LOCATION): depmod prefers it to the kernel's own modules.
 DKMS_DIRECTORY = "/updates/"
 
@@ -42,8 +43,7 @@ def running(readings: Readings, plan: HostPlan) -> Iterator[Finding]:
         lacking = [option for option in plan.kernel.config if option not in has]
         observed = f"{now} without {', '.join(lacking)}" if lacking else expected
         meaning = "What the kernel was built for does not work."
-        yield compare(RUNNING, observed if has else None, expected, meaning, action)
-        return
+        yield compare(OPTIONS, observed if has else None, expected, meaning, action)
     brought = read.kernels_of(readings)
     expected = f"of {', '.join(plan.kernel.packages)}"
     if brought is None:

@@ -3,7 +3,7 @@
 from pyinfra.api import deploy
 
 from gpuwright.fleet import planned
-from gpuwright.operations import archive, boot, files, locked
+from gpuwright.operations import archive, boot, files, kernel_repository, locked
 from gpuwright.settings import KernelSettings as Settings
 
 __all__ = ["Settings", "kernel"]
@@ -15,6 +15,7 @@ def kernel() -> None:
     plan, timeout_s = planned().kernel_steps, planned().base.apt_lock_timeout_s
     files.rendered(name="What unattended upgrades leave alone", files=plan.files)
     archive.reaching(name="Archive", reaches=plan.reach)
+    kernel_repository.present(name="Built kernels", repositories=plan.repositories, lock_timeout_s=timeout_s)
     locked.present(name="Packages", sets=plan.locked, lock_timeout_s=timeout_s)
     locked.held(name="Holds", sets=plan.locked)
     locked.recorded(name="Lock", sets=plan.locked)

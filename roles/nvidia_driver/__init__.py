@@ -9,7 +9,7 @@ from gpuwright.operations import (
     kernel_modules,
     locked,
     machine_owner_key,
-    repositories,
+    nvidia_sources,
     units,
 )
 from gpuwright.settings import NvidiaDriverSettings as Settings
@@ -22,7 +22,7 @@ def nvidia_driver() -> None:
     """Install, hold and load the planned driver; a change that would disturb somebody is refused."""
     plan, timeout_s = planned().nvidia_driver, planned().base.apt_lock_timeout_s
     archive.reaching(name="Archive", reaches=plan.reach)
-    repositories.present(name="Repositories", repositories=plan.repositories)
+    nvidia_sources.present(name="Repositories", places=plan.repositories, lock_timeout_s=timeout_s)
     files.rendered(name="Pins and module options", files=plan.files)
     machine_owner_key.enrolled(name="Signing key", modules=plan.modules)
     locked.present(name="Packages", sets=plan.locked, lock_timeout_s=timeout_s)

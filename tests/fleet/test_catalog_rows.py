@@ -65,6 +65,7 @@ def test_package_names_of_a_source(fleet: tuple[FleetMachine, ...]) -> None:
     changed = _changed(fleet, replace(rows, nvidia=replace(rows.nvidia, packages=packages)))
     assert changed == {
         "debian13-2x4090",
+        "debian13-4090-secureboot",
         "debian13-4xl40s-switch",
         "debian13-4xl40s-isolated",
         "debian13-8xb200",

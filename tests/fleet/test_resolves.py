@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import shutil
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,7 +19,10 @@ import pytest
 
 from gpuwright import catalog
 from gpuwright.facts import HostFacts
+from gpuwright.operations.locked_packages import belongs
 from gpuwright.plan import HostPlan, plan_host
+from gpuwright.plan.nvidia.model import NvidiaDriverPlan
+from gpuwright.plan.stack import TOOLKIT
 from gpuwright.settings import read_settings
 from tests.fleet.conftest import FLEET
 from tests.stub_archive.archive import Archive, Repository, missing_tools, repositories
@@ -56,6 +60,15 @@ def _rocm(machine: str, version: str) -> Case:
     return _case(machine, "composed", rocm_packages="runtime", rocm_version=version)
 
 
+def _imex(machine: str, branch: str) -> Case:
+    settings = {"nvidia_driver_source": "nvidia", "nvidia_driver_branch": branch}
+    return _case(machine, "composed", **settings, nvidia_driver_imex="on")
+
+
+def _toolkit(machine: str, version: str) -> Case:
+    return _case(machine, "composed", nvidia_driver_source="nvidia", nvidia_driver_cuda_toolkit=version)
+
+
 CASES = (
     _case("debian12-2xw7900-built", "recorded"),
     _case("debian12-7900xtx", "recorded"),
@@ -66,7 +79,10 @@ CASES = (
     _branch("debian13-2x4090", "590"),
     _branch("debian13-2x4090", "595"),
     _branch("debian13-2x4090", "615"),
+    _case("debian13-2x4090", "composed", nvidia_driver_mirror="https://apt.example/cuda"),
+    _case("debian13-2x4090", "composed", nvidia_driver_cuda_toolkit="13.3"),
     _case("debian13-4090-debian-driver", "recorded"),
+    _case("debian13-4090-secureboot", "composed"),
     _case("debian13-4xl40s-isolated", "composed"),
     _case("debian13-4xl40s-switch", "composed"),
     _case("debian13-8xb200", "composed"),
@@ -80,6 +96,7 @@ CASES = (
     _case("ubuntu2204-2xw7900-p2p", "composed"),
     _case("ubuntu2204-2x3090-run", "composed"),
     _case("ubuntu2204-8xh100", "composed"),
+    _case("ubuntu2204-8xh100", "composed", nvidia_driver_imex="on"),
     _case("ubuntu2404-2x4090-cpu", "composed"),
     _case("ubuntu2404-2x4090-driver", "composed"),
     _case("ubuntu2404-2x4090-passthrough", "composed"),
@@ -109,10 +126,18 @@ CASES = (
     _branch("ubuntu2404-vm-l40s", "590"),
     _branch("ubuntu2404-vm-l40s", "595"),
     _branch("ubuntu2404-vm-l40s", "615"),
+    _imex("ubuntu2404-vm-l40s", "570"),
+    _imex("ubuntu2404-vm-l40s", "580"),
+    _imex("ubuntu2404-vm-l40s", "595"),
+    _imex("debian13-2x4090", "580"),
+    _toolkit("ubuntu2404-vm-l40s", "12.9"),
+    _toolkit("ubuntu2404-vm-l40s", "13.0"),
+    _toolkit("ubuntu2404-vm-l40s", "13.2"),
     _case("ubuntu2404-w7900-4090", "composed"),
 )
 ELSEWHERE = {
     "ubuntu2404-gh200": "arm64, of which there are no stanzas",
+    "ubuntu2404-4xgb200": "arm64, of which there are no stanzas",
 }
 
 
@@ -178,7 +203,11 @@ class Maker:
             assert answer.comes is not None, answer.text
             host.apply(answer)
             came |= answer.comes
-        return Provisioned(host, plan, chosen, came, frozenset(plan.holds.packages))
+        toolkit = {
+            n for each in plan.nvidia_driver.locked if each.name == TOOLKIT for n in came if belongs(each, n)
+        }
+        holds = toolkit.union(plan.holds.packages).difference(of_no_archive(plan))
+        return Provisioned(host, plan, chosen, came, frozenset(holds))
 
 
 @pytest.fixture
@@ -203,18 +232,25 @@ def components_of(plan: HostPlan) -> frozenset[str]:
 
 def steps(plan: HostPlan, host: StubHost) -> list[list[str]]:
     """Names by the apt runs that install them; packages that bring preferences have to come before the others."""
-    kernel = [f"{n}/{plan.kernel.suite}" if plan.kernel.suite else n for n in plan.kernel.packages]
+    kernels = [name for name in plan.kernel.packages if name not in of_no_archive(plan)]
+    kernel = [f"{name}/{plan.kernel.suite}" if plan.kernel.suite else name for name in kernels]
     suite = plan.firmware.suite
     firmware = [f"{name}/{suite}" if suite else name for name in plan.firmware.packages]
     rest = [name for driver in plan.drivers for name in driver.packages]
     rest += [*plan.fabric.packages, *(name for runtime in plan.runtimes for name in runtime.packages)]
     first = [name for driver in plan.drivers for name in driver.first]
+    toolkit = [n for d in plan.drivers if isinstance(d, NvidiaDriverPlan) for n in d.toolkit]
     known = {name: stanza for (name, _), (stanza, _) in host.known.items()}
-    planned_names = {name.partition("/")[0] for name in (*kernel, *firmware, *first, *rest)}
+    planned_names = {name.partition("/")[0] for name in (*kernel, *firmware, *first, *rest, *toolkit)}
     assert planned_names <= set(known), f"names without a stanza: {sorted(planned_names - set(known))}"
     late = [name for name in rest if known[name].preferences]
     assert not late, f"apt would read the preferences of {late} too late"
-    return [names for names in (kernel + firmware, first, rest) if names]
+    return [names for names in (kernel + firmware, first, rest, toolkit) if names]
+
+
+def of_no_archive(plan: HostPlan) -> tuple[str, ...]:
+    """A kernel that was built: the operator's own repository has it (tests/sandbox/test_built_kernel.py)."""
+    return plan.kernel.packages if plan.kernel.flavour == "built" else ()
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
@@ -229,6 +265,9 @@ def test_plan_resolves_and_stays(case: Case, maker: Maker) -> None:
         assert driver.source not in ("nvidia", "distribution") or not off, off
         if driver.delivery == "prebuilt":
             assert all(driver.branch in n for n in driver.packages if n.startswith("linux-modules-"))
+        exact = [n for n in done.plan.fabric.packages if re.search("-imex|fabricmanager", n)]
+        own = {versions[n].rpartition("-")[0] for n in of_branch if n in versions}
+        assert {versions[n].rpartition("-")[0] for n in exact} <= own, "not at the driver's very version"
     assert _owners(done, r"(lib)?nvidia-(?!container)|libcuda|firmware-nvidia") <= {_owner(done.plan)}
     assert _owners(done, r"rocminfo|rocm-|hip-|hsa-|amdgpu|amdrocm|amd-smi") <= {"repo.radeon.com", "amdrocm"}
     assert done.holds <= set(done.host.installed), sorted(done.holds - set(done.host.installed))
@@ -322,6 +361,17 @@ def test_without_pins_and_holds_an_upgrade_would_move_it(case: Case, maker: Make
     assert after.comes is not None and set(after.comes) & set(done.came)
 
 
+def test_the_pin_fits_nvidias_repository_wherever_it_is(maker: Maker) -> None:
+    for place in ("https://developer.download.nvidia.com/compute/cuda/repos", "https://apt.example/cuda"):
+        case = _case("debian13-2x4090", "", nvidia_driver_mirror=place)
+        host, plan, _ = maker.host(case)
+        found = {uri: priority for uri, priority in host.priorities().items() if "debian13" in uri}
+        ((uri, priority),) = found.items()
+        assert uri.removeprefix("http://") in plan.drivers[0].repositories[0].uri
+        assert priority == plan.drivers[0].pins[0].priority
+        shutil.rmtree(host.root)
+
+
 def test_pin_is_what_makes_rocm_resolve(maker: Maker) -> None:
     """Ubuntu's rocminfo 5.7.1 is newer than AMD's 1.0.0, which rocm-hip-runtime needs at its very version."""
     host, plan, _ = maker.host(_rocm("ubuntu2404-2xw7900-p2p", "7.2"))
@@ -364,6 +414,58 @@ def test_leaving_a_newer_driver_needs_downgrades_and_removals(maker: Maker) -> N
     assert allowed.comes is not None, allowed.text
     assert allowed.comes["nvidia-kernel-dkms"].startswith("580."), allowed.text
     assert "nvidia-kernel-open-dkms" in allowed.goes
+
+
+# As gpuwright.operations.apt changes a locked set.
+CHANGE = ("install", "--yes", "--no-install-recommends", "--allow-change-held-packages", "--ignore-hold")
+
+
+@pytest.mark.parametrize(
+    ("machine", "older", "newer", "source"),
+    [
+        ("ubuntu2404-vm-l40s", "570", "580", "nvidia"),
+        ("ubuntu2404-vm-l40s", "590", "595", "nvidia"),
+        ("ubuntu2404-vm-l40s", "595", "615", "nvidia"),
+        ("debian13-2x4090", "580", "595", "nvidia"),
+        ("debian13-2x4090", "595", "615", "nvidia"),
+        ("ubuntu2404-4090-secureboot", "570", "580", "distribution"),
+    ],
+)
+def test_a_newer_branch_comes_in_the_place_of_the_older(
+    machine: str, older: str, newer: str, source: str, maker: Maker
+) -> None:
+    done = maker.provision(_branch(machine, older, source))
+    assert _moved(done, _branch(machine, newer, source)), "what the plan takes for possible is not"
+
+
+@pytest.mark.parametrize("newer", ["590", "595", "615"])
+def test_past_the_renaming_apt_does_not_get_by_itself(newer: str, maker: Maker) -> None:
+    """Why a plan refuses that: 580's names are kept, until somebody removes them as the refusal says."""
+    done = maker.provision(_branch("ubuntu2404-vm-l40s", "580"))
+    wanted = _branch("ubuntu2404-vm-l40s", newer)
+    assert not _moved(done, wanted)
+    named_so = [
+        name for name in done.host.installed if re.match(r"(lib)?nvidia-(?!driver-).*-580(-|$)", name)
+    ]
+    assert set(done.plan.drivers[0].packages) <= set(named_so)
+    done.host.held = frozenset()
+    done.host.apply(done.host.ask("remove", "--yes", *named_so))
+    assert _moved(done, wanted)
+
+
+def _moved(done: Provisioned, case: Case) -> bool:
+    """Whether apt brings the driver of `case` to a host that has another; first what pins it, as the role does."""
+    plan = planned(case)[1]
+    done.host.held = done.holds & set(done.host.installed)
+    for names in steps(plan, done.host)[-2:]:
+        answer = done.host.ask(*CHANGE, *names)
+        if answer.comes is None:
+            return False
+        done.host.apply(answer)
+    versions = {name: done.host.installed[name].version for name in plan.drivers[0].packages}
+    return all(
+        _of_branch(n, v, plan.drivers[0].branch) for n, v in versions.items() if not n.startswith("linux-")
+    )
 
 
 def test_archive_is_signed(maker: Maker) -> None:

@@ -103,6 +103,13 @@ class StubHost:
         goes = tuple(re.findall(r"^Remv (\S+)", done.stdout, flags=re.MULTILINE))
         return Answer(None if done.returncode else dict(found), goes, text)
 
+    def priorities(self) -> dict[str, int]:
+        """What apt prefers, by the URI of each source: its own answer to the preferences that are there."""
+        self._write_status()
+        done = self._run("apt-cache", "policy")
+        found = re.findall(r"^ *(-?\d+) (http\S+)", done.stdout, flags=re.MULTILINE)
+        return {uri: int(priority) for priority, uri in found}
+
     def apply(self, answer: Answer) -> None:
         """The host as it would be after that: versions, and the preferences that packages bring."""
         for name in answer.goes:
@@ -122,11 +129,12 @@ class StubHost:
         (self.root / "status").write_text(text)
 
     def _apt(self, *command: str) -> subprocess.CompletedProcess[str]:
+        return self._run("apt-get", "-q", *command)
+
+    def _run(self, *command: str) -> subprocess.CompletedProcess[str]:
         environment = {
             "PATH": os.environ["PATH"],
             "LC_ALL": "C.UTF-8",
             "APT_CONFIG": str(self.root / "apt.conf"),
         }
-        return subprocess.run(
-            ["apt-get", "-q", *command], env=environment, capture_output=True, text=True, check=False
-        )
+        return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)

@@ -96,7 +96,8 @@ def test_over_pcie_is_what_off_means(cards: list[str], p2p: str) -> None:
 
 def test_amd_over_pcie_needs_the_kernel() -> None:
     assert interconnect(host("debian 13", [W7900] * 2)).p2p == "off"
-    assert interconnect(host("debian 13", [W7900] * 2), kernel_flavour="built").p2p == "to-be-proven"
+    built = {"kernel_flavour": "built", "kernel_repository": "kernels/debian13"}
+    assert interconnect(host("debian 13", [W7900] * 2), **built).p2p == "to-be-proven"
 
 
 def test_wanted_where_the_vendor_forbids_it_is_refused() -> None:

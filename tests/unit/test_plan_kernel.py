@@ -7,19 +7,23 @@ from dataclasses import replace
 import pytest
 
 from gpuwright import catalog
+from gpuwright.catalog.kernels import BuildRow
 from gpuwright.errors import Refusal
 from gpuwright.facts import HostFacts
 from gpuwright.facts.model import Found, InstalledPackage
+from gpuwright.kernel_build import wanted
 from gpuwright.plan.gpu_model import KernelPlan
 from gpuwright.plan.gpus import plan_gpus
 from gpuwright.plan.kernel import plan_kernel
 from gpuwright.plan.kernel.choice import built_version
+from gpuwright.plan.kernel.policy import build_command
 from gpuwright.plan.notes import Notes
 from gpuwright.settings import read_settings
 from tests.synthetic import host, kernel_row, running, with_kernel
 
 CATALOG = catalog.load()
 W7900 = "Radeon PRO W7900"
+BUILT = {"kernel_flavour": "built", "kernel_repository": "kernels/of-release", "interconnect_p2p": "wanted"}
 
 
 def planned(facts: HostFacts, **settings: object) -> tuple[KernelPlan, list[Refusal], Notes]:
@@ -123,20 +127,41 @@ def test_p2p_needs_no_kernel_without_a_pair_that_has_only_pcie(cards: list[str])
 
 
 @pytest.mark.parametrize(
-    "os, symbols",
-    [("debian 12", ("PCI_P2PDMA=y", "DMABUF_MOVE_NOTIFY=y", "HSA_AMD_P2P=y")),
-     ("debian 13", ("PCI_P2PDMA=y", "DMABUF_MOVE_NOTIFY=y", "HSA_AMD_P2P=y"))],
+    "os, cards, image",
+    [("debian 12", [W7900] * 2, "linux-image-p2p-6.1"),
+     ("debian 12", ["Radeon AI PRO R9700"], "linux-image-p2p-6.12"),
+     ("debian 13", [W7900] * 2, "linux-image-p2p-6.12")],
 )  # fmt: skip
-def test_a_built_kernel_has_its_source_and_symbols(os: str, symbols: tuple[str, ...]) -> None:
-    plan = kernel(host(os, [W7900] * 2), interconnect_p2p="wanted", kernel_flavour="built")
-    assert plan.config == symbols
-    assert plan.packages[0].startswith("linux-source-") and plan.packages[1].startswith("linux-config-")
+def test_a_built_kernel_is_a_package_with_the_symbols(os: str, cards: list[str], image: str) -> None:
+    plan = kernel(host(os, cards), **BUILT)
+    assert (plan.packages, plan.suite) == ((image,), "")
+    assert plan.config == ("PCI_P2PDMA=y", "DMABUF_MOVE_NOTIFY=y", "HSA_AMD_P2P=y")
+
+
+def test_a_built_kernel_needs_a_folder_that_has_it() -> None:
+    settings = {key: value for key, value in BUILT.items() if key != "kernel_repository"}
+    refusal = refused(host("debian 13", [W7900] * 2), **settings)
+    assert refusal.subject == "setting kernel_repository"
+    assert "gpuwright kernel build --base debian13 --enable p2p --output" in refusal.remedy
+    assert 'kernel_repository = "kernels/debian13"' in refusal.remedy
+    newer = refused(host("debian 12", ["Radeon AI PRO R9700"]), **settings)
+    assert "--base debian12 --series 6.12 --enable p2p" in newer.remedy
+
+
+@pytest.mark.parametrize("row", CATALOG.kernels.builds, ids=lambda row: f"{row.os} {row.series}")
+def test_the_command_that_refusals_name_builds_what_the_plan_asks_for(row: BuildRow) -> None:
+    words = build_command(row, CATALOG).split()
+    told = dict(zip(words[3::2], words[4::2], strict=True))
+    found = wanted.source(told["--base"], told.get("--suite", ""), told.get("--series", ""))
+    assert found == row
+    assert wanted.wanted(found, None, reduced=False).metapackage == row.image
+    assert wanted.wanted(found, None, reduced=True).metapackage != row.image
 
 
 def test_a_built_kernel_is_not_for_secure_boot_or_ubuntu() -> None:
     facts = host("debian 13", [W7900] * 2)
     locked = replace(facts, boot=replace(facts.boot, secure_boot="enabled"))
-    assert "Secure Boot" in refused(locked, kernel_flavour="built").observed
+    assert "Secure Boot" in refused(locked, **BUILT).observed
     assert "no kernel source" in refused(host("ubuntu 24.04", [W7900]), kernel_flavour="built").observed
 
 
@@ -193,10 +218,11 @@ def test_debians_kernel_wants_to_be_asked_for_intels_iommu(os: str, words: tuple
 
 
 @pytest.mark.parametrize("os, packages, version", [
-    ("debian 12", "linux-source-6.1 linux-config-6.1", "6.1.192"),
-    ("debian 12", "linux-source-6.12 linux-config-6.12", "6.12.117"),
-    ("debian 13", "linux-source-6.12 linux-config-6.12", "6.12.117"),
-    ("debian 13", "linux-source-7.3 linux-config-7.3", ""),
+    ("debian 12", "linux-image-p2p-6.1", "6.1.192"),
+    ("debian 12", "linux-image-p2p-6.12", "6.12.117"),
+    ("debian 13", "linux-image-p2p-6.12", "6.12.117"),
+    ("debian 13", "linux-image-p2p-7.3", "7.3.4"),
+    ("debian 13", "linux-image-p2p-reduced-6.12", ""),
 ])  # fmt: skip
 def test_a_built_kernel_has_the_version_of_its_source(os: str, packages: str, version: str) -> None:
     plan = KernelPlan("built", "", tuple(packages.split()), (), (), "none")

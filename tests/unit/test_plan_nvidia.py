@@ -139,6 +139,7 @@ def test_a_built_kernel_is_as_new_as_the_releases_own() -> None:
         nvidia_driver_source="distribution",
         nvidia_driver_modules="open",
         kernel_flavour="built",
+        kernel_repository="kernels/debian13",
     )
     assert any("do not build on kernel 6.12.117" in refusal.observed for refusal in plan.refusals)
 

@@ -110,6 +110,37 @@ def test_going_back_to_an_older_branch_is_refused_with_what_to_remove() -> None:
     assert driver_of(purged).branch == "580"
 
 
+SUFFIXED = ("libnvidia-compute-580", "nvidia-dkms-580-open", "nvidia-utils-580", "nvidia-compute-utils-580")
+
+
+@pytest.mark.parametrize("branch", ["590", "595", "615"])
+def test_past_the_renaming_is_refused_with_what_to_remove(branch: str) -> None:
+    """From 590 on NVIDIA's names for Ubuntu have no branch: apt keeps 580's beside them (test_resolves)."""
+    pinning = ("nvidia-driver-pinning-580", "580-5")
+    there = [pinning, ("nvidia-kernel-common-580", "580.159.04-1ubuntu1")]
+    there += [(name, "580.159.04-1ubuntu1") for name in SUFFIXED]
+    facts = with_found(host("ubuntu 24.04", [RTX4090]), loaded("580.159.04"), there)
+    refusal = refused(facts, nvidia_driver_source="nvidia", nvidia_driver_branch=branch)
+    assert f"branch {branch}" in refusal.observed and "580.159.04" in refusal.observed
+    assert all(name in refusal.remedy for name in (*SUFFIXED, "nvidia-kernel-common-580"))
+    assert "pinning" not in refusal.remedy  # the new one takes its place by itself
+    assert driver_of(facts, nvidia_driver_source="nvidia").branch == "580"
+    purged = with_found(host("ubuntu 24.04", [RTX4090]), None, [pinning])
+    plan = driver_of(purged, nvidia_driver_source="nvidia", nvidia_driver_branch=branch)
+    assert plan.branch == branch
+
+
+def test_from_one_name_by_branch_to_the_next_and_between_names_without_nothing_is_in_the_way() -> None:
+    names = [name.replace("580", "570") for name in SUFFIXED]
+    older = [(name, "570.172.08-0ubuntu1") for name in names]
+    facts = with_found(host("ubuntu 24.04", [RTX4090]), loaded("570.172.08"), older)
+    assert driver_of(facts, nvidia_driver_source="nvidia", nvidia_driver_branch="580").branch == "580"
+    renamed = ("libnvidia-compute", "nvidia-dkms-open", "nvidia-persistenced")
+    newer = [(name, "590.48.01-1ubuntu1") for name in renamed]
+    facts = with_found(host("ubuntu 24.04", [RTX4090]), loaded("590.48.01"), newer)
+    assert driver_of(facts, nvidia_driver_source="nvidia", nvidia_driver_branch="595").branch == "595"
+
+
 def test_a_newer_branch_of_the_same_source_is_no_way_back() -> None:
     names = ["nvidia-driver-cuda", "nvidia-kernel-open-dkms", "nvidia-persistenced"]
     facts = with_found(
@@ -142,7 +173,7 @@ def test_one_that_does_not_fit_is_never_replaced_by_another_source() -> None:
     )
     assert driver_of(there).source == "distribution"
     assert 'nvidia_driver_source = "distribution"' in refused(there, nvidia_driver_existing="replace").remedy
-    assert 'nvidia_driver_source is "nvidia"' in refused(there, nvidia_driver_source="nvidia").observed
+    assert "NVIDIA's packages are declared" in refused(there, nvidia_driver_source="nvidia").observed
 
 
 def test_two_sources_at_once_are_refused() -> None:

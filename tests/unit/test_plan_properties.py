@@ -191,12 +191,21 @@ def test_supported_hosts_get_a_plan_that_is_a_fixed_point(case: Case) -> None:
     assert second.digest == plan.digest
 
 
+FILES = tuple(
+    f"nvidia-driver-local-repo-{os}-{version}_1.0-1_{arch}.deb"
+    for os in ("debian12", "debian13", "ubuntu2404")
+    for version in ("580.159.04", "595.71.05", "999.1")
+    for arch in ("amd64", "arm64")
+)
 HANDS = st.fixed_dictionaries(
     {},
     optional={
         "nvidia_driver_source": st.sampled_from(["distribution", "nvidia"]),
         "nvidia_driver_branch": st.sampled_from(["580", "595"]),
+        "nvidia_driver_mirror": st.just("https://apt.example/cuda"),
+        "nvidia_driver_cuda_toolkit": st.sampled_from(["12.9", "13.2"]),
         "kernel_flavour": st.sampled_from(["ga", "hwe", "backports", "built"]),
+        "kernel_repository": st.just("kernels/of-release"),
         "rocm_driver": st.sampled_from(["dkms", "in-tree"]),
         "rocm_packages": st.just("runtime"),
     },
@@ -419,9 +428,14 @@ def wild(draw: st.DrawFn) -> Case:
     facts = replace(case.facts, **{name: draw(anything[name]) for name in chosen})
     more = {
         "nvidia_driver_branch": st.sampled_from(["580", "999"]),
+        "nvidia_driver_mirror": st.just("file:/srv/cuda"),
+        "nvidia_driver_cuda_toolkit": st.sampled_from(["12.9", "13.2", "99.9"]),
+        "nvidia_driver_imex": st.sampled_from(["on", "off"]),
+        "nvidia_driver_local_repository": st.sampled_from(FILES),
         "rocm_driver": st.sampled_from(["in-tree", "dkms"]),
         "rocm_packages": st.just("runtime"),
         "kernel_flavour": st.sampled_from(["keep", "ga", "hwe", "backports", "built"]),
+        "kernel_repository": st.just("kernels/of-release"),
         "interconnect_p2p": st.sampled_from(["wanted", "off"]),
     }
     said = draw(st.lists(st.sampled_from(sorted(more)), max_size=2, unique=True))

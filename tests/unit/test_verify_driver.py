@@ -276,19 +276,22 @@ def test_kernel_arguments() -> None:
 
 def test_a_built_kernel_is_known_by_its_configuration() -> None:
     built = machine("debian12-2xw7900-built")
-    plan = planned(built, kernel_flavour="built", kernel_reboot="fallback")
+    repository = {"kernel_flavour": "built", "kernel_repository": "kernels/debian12"}
+    plan = planned(built, kernel_reboot="fallback", **repository)
     assert plan.kernel.config
     (now,) = built.found.kernels
 
-    def judged(config: tuple[tuple[str, str], ...]) -> set[str]:
+    def judged(config: tuple[tuple[str, str], ...], brings: str = now.release) -> set[str]:
         kernels = (replace(now, config=config),)
         facts = replace(built, found=replace(built.found, kernels=kernels))
-        return Case(facts, plan, {}).statuses("kernel.running")
+        brought = f"{plan.kernel.packages[0]}\tlinux-image-{brings} (= 1), linux-headers-{brings} (= 1)"
+        return Case(facts, plan, {"metapackages": brought}).statuses("kernel.running")
 
     symbols = [word.removesuffix("=y") for word in plan.kernel.config]
     assert judged(tuple((symbol, "y") for symbol in symbols)) == {"pass"}
-    assert judged(tuple((symbol, "n") for symbol in symbols)) == {"fail"}
-    assert judged(()) == {"unknown"}
+    assert judged(tuple((symbol, "n") for symbol in symbols)) == {"fail", "pass"}
+    assert judged(()) == {"unknown", "pass"}
+    assert judged(tuple((symbol, "y") for symbol in symbols), "6.1.193-p2p") == {"fail", "pass"}
 
 
 def test_amd_gpus_are_counted_by_kfd() -> None:

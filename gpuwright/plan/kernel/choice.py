@@ -77,14 +77,14 @@ def of_row(row: KernelRow, facts: HostFacts, why: Reason) -> Choice:
 
 
 def of_build(row: BuildRow, facts: HostFacts, catalog: Catalog) -> Choice:
-    """A kernel built from the distribution's source with what P2P needs."""
+    """A kernel built from the distribution's source with what P2P needs; it comes from a repository of its own."""
     symbols = catalog.kernels.peer_symbols(row.series)
     now = running(facts)
     has = dict(now.config) if now else {}
     return Choice(
         flavour="built",
-        suite=row.suite,
-        packages=row.packages,
+        suite="",
+        packages=(row.image,),
         config=tuple(f"{symbol}=y" for symbol in symbols.symbols),
         p2p=True,
         intel_iommu=False,
@@ -161,12 +161,18 @@ def build_for(facts: HostFacts, catalog: Catalog, need: Need) -> BuildRow | None
     return next((row for row in rows if all(at_least(row.series, floor) for _, floor in need.floors)), None)
 
 
+def planned_build(os: str, catalog: Catalog, plan: KernelPlan) -> BuildRow | None:
+    """The catalogue's source of a kernel that is built; None for any other."""
+    if plan.flavour != "built":
+        return None
+    return next(
+        (row for row in catalog.kernels.builds if (row.os, (row.image,)) == (os, plan.packages)), None
+    )
+
+
 def built_version(catalog: Catalog, os: str, plan: KernelPlan) -> str:
     """The version of a kernel that is built: that of the release's own kernel from the same source; "" if unknown."""
-    row = next(
-        (r for r in catalog.kernels.builds if (r.os, r.suite, r.packages) == (os, plan.suite, plan.packages)),
-        None,
-    )
+    row = planned_build(os, catalog, plan)
     if row is None:
         return ""
     of_source = (

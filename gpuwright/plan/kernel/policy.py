@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from gpuwright.catalog import Catalog
+from gpuwright.catalog.kernels import BuildRow
 from gpuwright.facts import HostFacts
 from gpuwright.facts.model import AMD
 from gpuwright.plan.kernel.choice import (
@@ -27,6 +28,8 @@ from gpuwright.plan.peers import Card, Peers
 from gpuwright.settings import HostSettings
 
 FLAVOUR = "setting kernel_flavour"
+# Where what is built goes in the command that refusals name: beside an inventory in inventories/.
+FOLDER = "kernels"
 
 
 def choose(
@@ -46,7 +49,7 @@ def choose(
     if declared == "keep":
         return _kept(facts, catalog, need, Reason("declared", FLAVOUR), notes)
     if declared == "built":
-        return _built(facts, catalog, need, notes)
+        return _built(facts, settings, catalog, need, notes)
     if declared != "auto":
         return _declared(facts, catalog, declared, need, notes)
     if not compute:
@@ -129,7 +132,7 @@ def _declared(facts: HostFacts, catalog: Catalog, flavour: str, need: Need, note
     return of_row(row, facts, Reason("declared", f"{FLAVOUR}; {row.source}"))
 
 
-def _built(facts: HostFacts, catalog: Catalog, need: Need, notes: Notes) -> Choice:
+def _built(facts: HostFacts, settings: HostSettings, catalog: Catalog, need: Need, notes: Notes) -> Choice:
     row = build_for(facts, catalog, need)
     if row is None:
         notes.refuse(
@@ -146,7 +149,26 @@ def _built(facts: HostFacts, catalog: Catalog, need: Need, notes: Notes) -> Choi
             "a firmware that boots a kernel which nobody signed",
             "Switch Secure Boot off in the firmware, or take a kernel of the distribution.",
         )
+    if settings.kernel.kernel_repository is None:
+        notes.refuse(
+            "setting kernel_repository",
+            '"built" is declared as kernel_flavour, and no folder that has such a kernel',
+            "the folder of one release that `gpuwright kernel build --output` filled",
+            f"Build it: {build_command(row, catalog)}. Then set kernel_repository = "
+            f'"{FOLDER}/{row.base}", which counts from the folder of the inventory on.',
+        )
     return of_build(row, facts, catalog)
+
+
+def build_command(row: BuildRow, catalog: Catalog) -> str:
+    """What builds a kernel from this source, as a person types it in the checkout."""
+    rows = [each for each in catalog.kernels.builds if (each.os, each.suite) == (row.os, row.suite)]
+    words = ["gpuwright kernel build --base", row.base]
+    if row.suite:
+        words += ["--suite", row.suite]
+    if rows[0] != row:
+        words += ["--series", row.series]
+    return " ".join((*words, "--enable p2p --output", f"inventories/{FOLDER}"))
 
 
 def _kept(facts: HostFacts, catalog: Catalog, need: Need, why: Reason, notes: Notes) -> Choice:

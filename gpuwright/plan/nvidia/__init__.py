@@ -11,10 +11,10 @@ from gpuwright.plan.gpu_model import DriverPlan, Gpu, KernelPlan
 from gpuwright.plan.notes import Notes
 from gpuwright.plan.nvidia.adopt import SUBJECT, There, found_driver, is_installed, misfit
 from gpuwright.plan.nvidia.choice import SOURCES, Candidate, Site, choose, site_of
+from gpuwright.plan.nvidia.local import driver_file
 from gpuwright.plan.nvidia.slice import SliceMaker
 from gpuwright.plan.nvidia.window import Window, allowed
 from gpuwright.settings import HostSettings
-from gpuwright.settings.gpus import NvidiaDriverSettings
 
 
 def plan_nvidia(
@@ -41,8 +41,16 @@ def plan_nvidia(
     if isinstance(there, Refusal):
         notes.refusals.append(there)
     elif window is not None:
-        make = SliceMaker(site, settings, catalog, cards, path, notes)
-        decision = _decide(there, window, site, settings.nvidia_driver, catalog)
+        ours = settings.nvidia_driver
+        local = driver_file(ours, site, window, catalog)
+        if isinstance(local, tuple):
+            notes.refusals += local
+            return None
+        make = SliceMaker(site, settings, catalog, cards, path, notes, local)
+        if local:
+            window, catalog = local.narrowed(window), local.offered(catalog)
+        declared = "nvidia" if local else ours.nvidia_driver_source
+        decision = _decide(there, window, site, declared, ours.nvidia_driver_existing == "adopt", catalog)
         if isinstance(decision, Candidate):
             return make.to_install(decision, window)
         if isinstance(decision, There):
@@ -52,14 +60,13 @@ def plan_nvidia(
 
 
 def _decide(
-    there: There | None, window: Window, site: Site, ours: NvidiaDriverSettings, catalog: Catalog
+    there: There | None, window: Window, site: Site, declared: str, adopt: bool, catalog: Catalog
 ) -> Candidate | There | tuple[Refusal, ...]:
-    """What to install, what to keep, or why neither will do.
+    """What to install, what to keep, or why neither will do; `declared` is the source that a setting asks for, or auto.
 
     What a deploy installed is found again as the very candidate, or as a driver that stays: either way the next plan
     is the same.
     """
-    declared, adopt = ours.nvidia_driver_source, ours.nvidia_driver_existing == "adopt"
     sources = tuple(source for source in SOURCES if declared in ("auto", source))
     best, obstacles = choose(site, window, sources, catalog)
     if there is None:
@@ -111,18 +118,28 @@ def _not_ours(there: There, why_not: str) -> Refusal:
 
 
 def _forward(there: There, why_not: str, best: Candidate, site: Site) -> Candidate | tuple[Refusal, ...]:
-    """A set of the same source, unless it is of an older branch: apt never goes back by itself."""
-    if best.branch.branch >= there.branch:
+    """A set of the same source, unless apt would not get there by itself: to an older branch, or past a renaming."""
+    named_so = there.named_by_branch() if not best.row.by_branch else ()
+    if best.branch.branch >= there.branch and not named_so:
         return best
-    shared = (name for name in best.names(site) if name in there.installed)
-    names = " ".join(dict.fromkeys((*there.packages, *shared)))
+    branch = f"branch {best.branch.branch}"
+    if named_so:
+        names = " ".join(named_so)
+        fits = (
+            f"{branch}, whose packages have no branch in their names; apt keeps the older ones in their way"
+        )
+    else:
+        shared = (name for name in best.names(site) if name in there.installed)
+        names = " ".join(dict.fromkeys((*there.packages, *shared)))
+        fits = f"the older {branch}, and apt neither goes back to older versions nor removes what is in their way "
+        fits += "unless it is told to"
     return (
         Refusal(
             SUBJECT,
-            f"{there.version} is installed, and {why_not}; what fits is the older branch {best.branch.branch}, and apt "
-            "neither goes back to older versions nor removes what is in their way unless it is told to",
-            f"branch {best.branch.branch} or none, so that packages can bring it",
-            f"Remove the newer one (apt-get purge {names}; apt-get autoremove --purge), reboot, and run again.",
+            f"{there.version} is installed, and {why_not}; what fits is {fits}",
+            f"{branch} or none, so that packages can bring it",
+            f"Remove what is there (apt-get purge --allow-change-held-packages {names}; apt-get autoremove --purge), "
+            "reboot, and run again.",
         ),
     )
 

@@ -11,6 +11,7 @@ from gpuwright.catalog.version import numbers
 from gpuwright.errors import Refusal
 from gpuwright.facts import HostFacts
 from gpuwright.facts.model import Driver, InstalledPackage
+from gpuwright.plan.imex import WHOSE
 from gpuwright.plan.nvidia.choice import SOURCES, Candidate, Site
 from gpuwright.plan.nvidia.window import FLAVOURS, Window
 
@@ -48,6 +49,10 @@ class There:
             return False
         return self.installed.issuperset(row.names(self.branch, self.kernel))
 
+    def named_by_branch(self) -> tuple[str, ...]:
+        """Those of its packages that have its branch in their names: nvidia-dkms-580-open."""
+        return tuple(name for name in self.packages if str(self.branch) in name.split("-"))
+
 
 def found_driver(facts: HostFacts, catalog: Catalog, site: Site) -> There | Refusal | None:
     """The driver that is there; None on a host without one; a refusal where two hands have been at work."""
@@ -78,7 +83,7 @@ def misfit(there: There, window: Window, source: str) -> str:
     if not set(flavours) <= set(window.modules):
         return f"{' or '.join(window.modules)} modules are needed, and its are {there.modules}"
     if source not in ("auto", there.source):
-        return f'nvidia_driver_source is "{source}"'
+        return f"{WHOSE[source]} packages are declared"
     return ""
 
 

@@ -9,8 +9,9 @@ from gpuwright.catalog import Catalog
 from gpuwright.catalog.nvidia import BranchRow, PackageSet, Source
 from gpuwright.errors import Refusal
 from gpuwright.facts import HostFacts
-from gpuwright.plan.fabric import WHOSE, nvswitches
+from gpuwright.plan.fabric import nvswitches
 from gpuwright.plan.gpu_model import Gpu, KernelPlan
+from gpuwright.plan.imex import WHOSE
 from gpuwright.plan.kernel.choice import built_version, planned_row, running
 from gpuwright.plan.nvidia.window import Window, named
 

@@ -6,11 +6,17 @@ from dataclasses import dataclass
 
 from gpuwright.catalog import Catalog
 from gpuwright.catalog.nvidia import BranchRow, PackageSet
+from gpuwright.errors import Refusal
 from gpuwright.plan.gpu_model import DriverPlan, Gpu
-from gpuwright.plan.model import AptRepository
+from gpuwright.plan.imex import imex_use
+from gpuwright.plan.model import AptPin, AptRepository
 from gpuwright.plan.notes import Notes
 from gpuwright.plan.nvidia.adopt import There
 from gpuwright.plan.nvidia.choice import Candidate, Site, listed, offered
+from gpuwright.plan.nvidia.local import DriverFile
+from gpuwright.plan.nvidia.mirror import mirrored
+from gpuwright.plan.nvidia.model import NvidiaDriverPlan
+from gpuwright.plan.nvidia.toolkit import choose_toolkit, reason
 from gpuwright.plan.nvidia.window import Window
 from gpuwright.plan.pins import pins_for
 from gpuwright.settings import HostSettings
@@ -21,7 +27,10 @@ POLICY = "The newest long-term branch that runs every card, else the oldest that
 
 @dataclass(frozen=True)
 class SliceMaker:
-    """Makes the slice of one host, which will be at `path` in the plan, and notes why."""
+    """Makes the slice of one host, which will be at `path` in the plan, and notes why.
+
+    `local` is the file that the driver is in, where one is declared.
+    """
 
     site: Site
     settings: HostSettings
@@ -29,6 +38,7 @@ class SliceMaker:
     cards: tuple[Gpu, ...]
     path: str
     notes: Notes
+    local: DriverFile | None
 
     def to_install(self, candidate: Candidate, window: Window) -> DriverPlan:
         """A driver to install, or one that is there and is the same."""
@@ -42,6 +52,8 @@ class SliceMaker:
             source += ", in a way that does not install here"
         if ours.nvidia_driver_source != "auto":
             source = "declared"
+        if self.local:
+            source = "nvidia_driver_local_repository: the file has this branch and no other"
         modules = "declared" if ours.nvidia_driver_modules != "auto" else _modules_reason(row, branch, window)
         self._why("", f"{self.cards[0].name}: an NVIDIA card that computes", row.source)
         self._why("branch", _branch_reason(branch, window), branch.source)
@@ -56,7 +68,7 @@ class SliceMaker:
         self._why("", reason, "setting nvidia_driver_existing")
         branch = str(there.branch)
         if there.row is None:
-            return DriverPlan(
+            return NvidiaDriverPlan(
                 VENDOR,
                 "unmanaged",
                 branch,
@@ -71,6 +83,8 @@ class SliceMaker:
                 (),
                 (),
                 (),
+                (),
+                self._toolkit("unmanaged", there.branch),
                 (),
             )
         delivery = there.row.delivery
@@ -112,15 +126,15 @@ class SliceMaker:
         self._why(
             "units", "power_persistence: without it the driver initialises anew for each client", boot.source
         )
-        repositories = self._repositories(row)
-        return DriverPlan(
+        repositories, pins = self._places(row)
+        return NvidiaDriverPlan(
             vendor=VENDOR,
             source=row.source_of,
             branch=str(branch),
             modules=modules,
             delivery=delivery,
             repositories=repositories,
-            pins=pins_for(repositories, self.catalog.nvidia.pins, f"{self.path}.pins", self.notes),
+            pins=pins,
             packages=tuple(name for name in names if name not in first),
             first=first,
             components=row.components,
@@ -129,7 +143,22 @@ class SliceMaker:
             load=boot.load,
             blacklist=self._blacklist(),
             units=(boot.persistence,) if daemon else (),
+            toolkit=self._toolkit(row.source_of, branch),
+            imex_nodes=self._imex_nodes(),
         )
+
+    def _places(self, row: PackageSet) -> tuple[tuple[AptRepository, ...], tuple[AptPin, ...]]:
+        """Where the packages are, and what makes apt take them from there."""
+        if self.local:
+            known = self.local.row
+            file = f"nvidia_driver_local_repository: {self.local.version} is in it"
+            self._why("repositories", file, known.source)
+            clash = "one source for what belongs together: distributions use the same names"
+            self._why("pins", clash, known.source)
+            return (self.local.repository,), (self.local.pin,)
+        public = self._repositories(row)
+        pins = pins_for(public, self.catalog.nvidia.pins, f"{self.path}.pins", self.notes)
+        return self._mirrored(public), pins
 
     def _repositories(self, row: PackageSet) -> tuple[AptRepository, ...]:
         there = self.catalog.nvidia.repository(self.site.os, self.site.arch)
@@ -139,6 +168,29 @@ class SliceMaker:
         arch = self.site.debian_arch
         return (AptRepository("nvidia-cuda", there.uri, "/", (), arch, there.key_url, there.key_fingerprint),)
 
+    def _mirrored(self, public: tuple[AptRepository, ...]) -> tuple[AptRepository, ...]:
+        mirror = self.settings.nvidia_driver.nvidia_driver_mirror
+        base = self.catalog.nvidia.public[0]
+        if mirror is None or not public:
+            return public
+        reason = f"the packages are NVIDIA's, and nvidia_driver_mirror is in the place of {base.uri}"
+        self._why("repositories", reason, base.source)
+        return tuple(mirrored(repository, base.uri, mirror) for repository in public)
+
+    def _toolkit(self, source: str, branch: int) -> tuple[str, ...]:
+        self._why(
+            "toolkit", "none declared: containers bring their own", "setting nvidia_driver_cuda_toolkit"
+        )
+        declared = self.settings.nvidia_driver.nvidia_driver_cuda_toolkit
+        place = "file" if self.local else source
+        found = choose_toolkit(declared, self.site, self.cards, place, branch, self.catalog)
+        if isinstance(found, Refusal):
+            self.notes.refusals.append(found)
+        if found is None or isinstance(found, Refusal):
+            return ()
+        self._why("toolkit", reason(found, self.cards, branch, self.catalog), found.source)
+        return (found.package,)
+
     def _options(self, branch: int, modules: str) -> tuple[str, ...]:
         names = {card.name for card in self.cards}
         kinds = {row.kind for row in self.catalog.gpus.rows if row.name in names}
@@ -147,7 +199,20 @@ class SliceMaker:
             if row.modules == modules and branch <= row.last and kinds.intersection(row.kinds):
                 self._why(f"options.{len(options)}", f"{modules} modules of branch {branch}", row.source)
                 options += (row.option,)
+        use = imex_use(self.cards, self.settings, self.catalog)
+        if use is not None:
+            self._why(f"options.{len(options)}", "IMEX: without it there is no channel to share", use.source)
+            options += (use.option,)
         return options
+
+    def _imex_nodes(self) -> tuple[str, ...]:
+        """Sorted: each machine must list all in the same order."""
+        declared = self.settings.nvidia_driver.nvidia_driver_imex_nodes
+        use = imex_use(self.cards, self.settings, self.catalog)
+        if use is None or not declared:
+            return ()
+        self._why("imex_nodes", "declared; sorted, for the list has to be the same everywhere", use.source)
+        return tuple(sorted(set(declared)))
 
     def _blacklist(self) -> tuple[str, ...]:
         names: tuple[str, ...] = ()
