@@ -166,12 +166,10 @@ def fabric(readings: Readings, plan: HostPlan) -> Iterator[Finding]:
     if not plan.fabric.packages:
         return
     loaded = read.loaded_version(readings, KERNEL_NAMES["nvidia"])
-    exact = {
-        name.format(branch=driver.branch)
-        for driver in plan.drivers
-        for row in (*catalog.load().nvidia.fabrics, *catalog.load().nvidia.imex)
-        for name in row.packages
-    }
+    rows = catalog.load().nvidia
+    names = {name for row in rows.fabrics for name in row.packages}
+    names |= {name for row in rows.imex for name in row.packages}
+    exact = {name.format(branch=driver.branch) for driver in plan.drivers for name in names}
     installed = {package.name: _upstream(package.version) for package in readings.facts.found.packages}
     for name in (name for name in plan.fabric.packages if name in exact):
         if not loaded:
