@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,9 +26,9 @@ FOUR = ("sandbox", "up", "--hosts", "4", *(word for release in RELEASES for word
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """With several processes: tests that share hosts stay in one, in their order; those of drivers have their own."""
+    """With several processes: tests that share hosts stay in one; those of drivers and kernels have their own."""
     for item in items:
-        group = "drivers" if "test_driver" in item.path.name else "hosts"
+        group = "drivers" if re.search("driver|kernel", item.path.name) else "hosts"
         item.add_marker(pytest.mark.xdist_group(group))
 
 
