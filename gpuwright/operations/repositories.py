@@ -3,34 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Generator
+from pathlib import Path
 
 from pyinfra import host
 from pyinfra.api import operation
-from pyinfra.api.command import PyinfraCommand, StringCommand
-from typing_extensions import override
+from pyinfra.api.command import PyinfraCommand
 
 from gpuwright.operations import apt_keys
+from gpuwright.operations.archive import Indexes
 from gpuwright.operations.files import FileStates, write
-from gpuwright.operations.readings import Lines
-from gpuwright.operations.shell import script
 from gpuwright.plan.model import AptRepository
 
-
-class OtherSources(Lines):
-    """The URIs among `uris` that a source of somebody else names; apt refuses two keys for one place."""
-
-    @override
-    def command(self, uris: tuple[str, ...]) -> StringCommand:
-        return script(
-            """
-            for uri; do
-                if grep -rqsF --exclude 'gpuwright-*' -- "$uri" /etc/apt/sources.list /etc/apt/sources.list.d; then
-                    echo "$uri"
-                fi
-            done
-            """,
-            *uris,
-        )
+OURS = "gpuwright-"  # how the names of our own source files begin
 
 
 @operation()
@@ -42,8 +26,13 @@ def present(repositories: tuple[AptRepository, ...]) -> Generator[PyinfraCommand
     """
     if not repositories:
         return
-    theirs = host.get_fact(OtherSources, uris=tuple(repository.uri for repository in repositories))
-    repositories = tuple(repository for repository in repositories if repository.uri not in theirs)
+    # apt refuses two keys for one place: what a source of somebody else's names is left to that one.
+    theirs = {
+        index.uri.rstrip("/")
+        for index in host.get_fact(Indexes)
+        if not Path(index.file).name.startswith(OURS)
+    }
+    repositories = tuple(each for each in repositories if each.uri.rstrip("/") not in theirs)
     keys = {repository.name: apt_keys.path_of(repository) for repository in repositories}
     there = host.get_fact(FileStates, paths=tuple(keys.values())) if keys else {}
     for repository in repositories:
@@ -52,7 +41,7 @@ def present(repositories: tuple[AptRepository, ...]) -> Generator[PyinfraCommand
             yield apt_keys.fetched(repository)
         yield from write(
             {
-                f"/etc/apt/sources.list.d/gpuwright-{repository.name}.sources": (
+                f"/etc/apt/sources.list.d/{OURS}{repository.name}.sources": (
                     _deb822(repository, key),
                     "0644",
                 )

@@ -58,7 +58,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(self, body: bool) -> None:
         files = cast("_Server", self.server).files
-        # What is here has no date: apt, which asks for the rest of the very file that it began, gets all of another one.
+        # Nothing here has a date: apt, which wants the rest of the very file that it began, gets all of this one.
         wanted = None if "If-Range" in self.headers else self.headers.get("Range")
         files.log.append((self.command, self.path, wanted))
         files.headers += self.headers.items()

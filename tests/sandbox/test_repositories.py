@@ -73,3 +73,21 @@ def test_a_key_is_trusted_by_its_fingerprint_alone(
         assert "No changes" in again.stderr
     finally:
         prepared.exec(host, f"rm -f {KEY} {SOURCE}")
+
+
+def test_what_apt_reads_already_is_left_to_its_source(
+    prepared: Sandbox, files: Files, keys: tuple[str, bytes, bytes], tmp_path: Path
+) -> None:
+    """One that is switched off, as an upgrade of the release leaves them, is not read."""
+    host, (fingerprint, one, _) = str(prepared.hosts[-1]["name"]), keys
+    files.served["/one.asc"] = Served(one)
+    theirs = "/etc/apt/sources.list.d/theirs.sources"
+    try:
+        for enabled, expected in (("yes", ""), ("no", f"{SOURCE}\n")):
+            text = f"Enabled: {enabled}\\nTypes: deb\\nURIs: http://stub.example\\nSuites: stable\\nComponents: main\\n"
+            prepared.exec(host, f"printf '{text}' >{theirs}")
+            added = add(prepared, tmp_path, f"{files.url}/one.asc", fingerprint)
+            assert added.returncode == 0, added.stderr
+            assert prepared.exec(host, f"ls {SOURCE} 2>/dev/null").stdout == expected
+    finally:
+        prepared.exec(host, f"rm -f {KEY} {SOURCE} {theirs}")
