@@ -25,6 +25,7 @@ RELEASES = ("debian13", "debian13", "debian13", "debian12")
 FOUR = ("sandbox", "up", "--hosts", "4", *(word for release in RELEASES for word in ("--os", release)))
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """With several processes: tests that share hosts stay in one; those of drivers and kernels have their own."""
     for item in items:
