@@ -13,6 +13,7 @@ import os
 import shlex
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -71,6 +72,8 @@ class StubDriver:
     root: Path
     files: Files
     _debs: dict[tuple[str, Release], Path] = field(default_factory=dict)
+    # Not below root: the path of an agent's socket has at most 107 bytes.
+    _keys: Path = field(default_factory=lambda: Path(tempfile.mkdtemp(prefix="stub-keys-")))
 
     def __post_init__(self) -> None:
         for user in ("stub", "stranger"):
@@ -139,9 +142,10 @@ class StubDriver:
         assert done.returncode == 0, done.stdout + done.stderr
 
     def close(self) -> None:
-        """Ends the agents that gpg started for its directories."""
+        """Ends the agents that gpg started, and removes the keys."""
         for user in ("stub", "stranger"):
             subprocess.run(["gpgconf", "--homedir", self._home(user), "--kill", "all"], check=True)
+        shutil.rmtree(self._keys)
 
     def _stanzas(self, driver: Release) -> list[Stanza]:
         """Of one version; the branch's pinning package has a number of its own."""
@@ -192,7 +196,7 @@ class StubDriver:
             _put(place / "etc/apt/preferences.d" / stanza.name, text)
 
     def _home(self, user: str) -> Path:
-        return self.root / f"gnupg-{user}"
+        return self._keys / user
 
     def _gpg(self, user: str, *arguments: str, data: bytes = b"") -> bytes:
         home = str(self._home(user))
