@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 import trustme
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 from tests.sandbox import control_node
 from tests.sandbox.control_node import ControlNode
@@ -25,12 +27,15 @@ RELEASES = ("debian13", "debian13", "debian13", "debian12")
 FOUR = ("sandbox", "up", "--hosts", "4", *(word for release in RELEASES for word in ("--os", release)))
 
 
-@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+class HostGroups(LoadScopeScheduling):
     """With several processes: tests that share hosts stay in one; those of drivers and kernels have their own."""
-    for item in items:
-        group = "drivers" if re.search("driver|kernel", item.path.name) else "hosts"
-        item.add_marker(pytest.mark.xdist_group(group))
+
+    def _split_scope(self, nodeid: str) -> str:
+        return "drivers" if re.search("driver|kernel", nodeid.partition("::")[0]) else "hosts"
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> HostGroups:
+    return HostGroups(config, log)
 
 
 @pytest.fixture(scope="session")
