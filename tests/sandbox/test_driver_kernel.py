@@ -16,6 +16,7 @@ from tests.sandbox.conftest import driver_host
 from tests.sandbox.driver_hosts import DRIVER, DriverHosts
 from tests.sandbox.stub_driver import Release
 
+pytestmark = pytest.mark.full
 HOST = "sbx1"
 KEEP = ("--data", "kernel_flavour=keep")
 NEWER = Release("580.178.04-1")

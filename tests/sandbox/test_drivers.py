@@ -127,6 +127,7 @@ def test_an_upgrade_by_the_lock_and_back_leave_no_trace_of_the_other(two_version
     assert lock.read_text() == first
 
 
+@pytest.mark.full
 def test_a_newer_branch_comes_when_it_is_declared_and_goes_as_the_refusal_says(drivers: DriverHosts) -> None:
     other = Release("595.71.05-1")
     before, first = drivers.fingerprint(HOST), drivers.lock(HOST).read_text()
