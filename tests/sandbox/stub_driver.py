@@ -76,6 +76,7 @@ class StubDriver:
     _keys: Path = field(default_factory=lambda: Path(tempfile.mkdtemp(prefix="stub-keys-")))
 
     def __post_init__(self) -> None:
+        self.root.mkdir(parents=True, exist_ok=True)
         for user in ("stub", "stranger"):
             home = self._home(user)
             home.mkdir(mode=0o700, parents=True)
