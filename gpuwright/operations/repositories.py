@@ -7,14 +7,28 @@ from pathlib import Path
 
 from pyinfra import host
 from pyinfra.api import operation
-from pyinfra.api.command import PyinfraCommand
+from pyinfra.api.command import PyinfraCommand, StringCommand
+from typing_extensions import override
 
 from gpuwright.operations import apt_keys
-from gpuwright.operations.archive import Indexes
 from gpuwright.operations.files import FileStates, write
+from gpuwright.operations.readings import Lines
+from gpuwright.operations.shell import fields, script
 from gpuwright.plan.model import AptRepository
 
 OURS = "gpuwright-"  # how the names of our own source files begin
+
+
+class Places(Lines):
+    """What apt's sources name, read or not: file and line (stub.sources:1), a tab, the URI."""
+
+    @override
+    def command(self) -> StringCommand:
+        # Without the option apt leaves out what it has not fetched yet.
+        return script(
+            "apt-get indextargets --no-release-info --format \"$(printf '%b' \"$1\")\" 'Created-By: Packages'",
+            "$(SOURCESENTRY)\\t$(REPO_URI)",
+        )
 
 
 @operation()
@@ -28,9 +42,9 @@ def present(repositories: tuple[AptRepository, ...]) -> Generator[PyinfraCommand
         return
     # apt refuses two keys for one place: what a source of somebody else's names is left to that one.
     theirs = {
-        index.uri.rstrip("/")
-        for index in host.get_fact(Indexes)
-        if not Path(index.file).name.startswith(OURS)
+        uri.rstrip("/")
+        for entry, uri in fields(host.get_fact(Places), 2)
+        if not Path(entry).name.startswith(OURS)
     }
     repositories = tuple(each for each in repositories if each.uri.rstrip("/") not in theirs)
     keys = {repository.name: apt_keys.path_of(repository) for repository in repositories}
