@@ -41,11 +41,8 @@ def present(repositories: tuple[AptRepository, ...]) -> Generator[PyinfraCommand
     if not repositories:
         return
     # apt refuses two keys for one place: what a source of somebody else's names is left to that one.
-    theirs = {
-        uri.rstrip("/")
-        for entry, uri in fields(host.get_fact(Places), 2)
-        if not Path(entry).name.startswith(OURS)
-    }
+    sources: list[str] = host.get_fact(Places)
+    theirs = {uri.rstrip("/") for entry, uri in fields(sources, 2) if not Path(entry).name.startswith(OURS)}
     repositories = tuple(each for each in repositories if each.uri.rstrip("/") not in theirs)
     keys = {repository.name: apt_keys.path_of(repository) for repository in repositories}
     there = host.get_fact(FileStates, paths=tuple(keys.values())) if keys else {}
