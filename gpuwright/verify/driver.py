@@ -150,7 +150,7 @@ def clients(readings: Readings, plan: HostPlan) -> Iterator[Finding]:
         log, loaded = read.log(readings), read.loaded_version(readings, KERNEL_NAMES["nvidia"])
         # A module that was changed since is another matter: what was said of the old one is over.
         met = [each for each in log.mismatches if each.module == loaded] if log else []
-        observed = ", ".join(f"{each.client}: {each.library}" for each in met) or expected
+        observed = ", ".join(f"{each.client}: {each.userspace}" for each in met) or expected
         meaning = f"Programs stop with `Driver/library version mismatch`: the module is {loaded}."
         action = f"If packages were upgraded: {REBOOT} If it is a container: its image brings libraries of its own."
         yield compare("kernel log", observed if log else None, expected, meaning, action)

@@ -57,7 +57,7 @@ class Mismatch:
     """A program whose NVIDIA libraries were of another version than the loaded module."""
 
     client: str
-    library: str
+    userspace: str
     module: str
 
 
