@@ -86,7 +86,18 @@ class BuildRule(Row):
         return _reached(driver, self.drivers, parts=1)
 
 
-class PackageSet(Row):
+class OfBranches(Row):
+    """What holds for branches `first` to `last`, all later ones without it."""
+
+    first: int
+    last: int | None = None
+
+    def has(self, branch: int) -> bool:
+        """Whether it holds for the branch."""
+        return self.first <= branch and (self.last is None or branch <= self.last)
+
+
+class PackageSet(OfBranches):
     """What to install for branches `first` to `last`, from one source, in one flavour, delivered in one way.
 
     `before` are packages that must be installed before apt looks at the others, `components` those of the
@@ -97,8 +108,6 @@ class PackageSet(Row):
 
     os: tuple[str, ...]
     source_of: Source
-    first: int
-    last: int | None = None
     modules: Modules
     delivery: Literal["prebuilt", "dkms"]
     before: tuple[str, ...] = ()
@@ -113,10 +122,6 @@ class PackageSet(Row):
     def by_branch(self) -> bool:
         """Whether the branch is a part of its names."""
         return any("{branch}" in name for name in self.packages)
-
-    def has(self, branch: int) -> bool:
-        """Whether this source has the branch."""
-        return self.first <= branch and (self.last is None or branch <= self.last)
 
     def names(self, branch: int, kernel: str) -> tuple[str, ...]:
         """All package names for a branch and a kernel metapackage's suffix, `before` at the beginning."""
@@ -220,20 +225,14 @@ class BoardRow(Row):
     count: int
 
 
-class FabricRow(Row):
+class FabricRow(OfBranches):
     """Fabric manager and its library, as a source names them for branches `first` to `last`; `components` as above."""
 
     source_of: Source
     os: tuple[str, ...]
-    first: int
-    last: int | None = None
     packages: tuple[str, ...]
     components: tuple[str, ...] = ()
     units: tuple[str, ...]
-
-    def has(self, branch: int) -> bool:
-        """Whether these names hold for the branch."""
-        return self.first <= branch and (self.last is None or branch <= self.last)
 
 
 class NvLink5Row(Row):
@@ -244,20 +243,17 @@ class NvLink5Row(Row):
     modules: tuple[str, ...]
 
 
-class ImexRow(Row):
+class ImexRow(OfBranches):
     """IMEX, as a source names it for branches `first` to `last`; `components` as above."""
 
     source_of: Source
     os: tuple[str, ...]
-    first: int
-    last: int | None = None
     packages: tuple[str, ...]
     components: tuple[str, ...] = ()
 
     def fits(self, source: str, os: str, branch: int) -> bool:
         """Whether these are its names there."""
-        known = self.first <= branch and (self.last is None or branch <= self.last)
-        return known and source == self.source_of and os in self.os
+        return self.has(branch) and source == self.source_of and os in self.os
 
 
 class ImexUse(Row):

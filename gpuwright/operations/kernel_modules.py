@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator
 
 from pyinfra import host
-from pyinfra.api import FactBase, operation
+from pyinfra.api import operation
 from pyinfra.api.command import FunctionCommand, PyinfraCommand, StringCommand
 from pyinfra.api.host import Host
 from pyinfra.api.state import State
@@ -14,12 +14,13 @@ from typing_extensions import override
 from gpuwright.errors import GpuwrightError, Refusal
 from gpuwright.operations import dkms, holders, maintenance
 from gpuwright.operations.next_kernels import NextKernel, NextKernels
+from gpuwright.operations.readings import Pairs
 from gpuwright.operations.root_shell import RootShell
-from gpuwright.operations.shell import failed, fields, script, show, would_change
+from gpuwright.operations.shell import failed, script, show, would_change
 from gpuwright.plan.stack_model import ModuleSet
 
 
-class Loaded(FactBase[dict[str, str]]):
+class Loaded(Pairs):
     """The version of each asked module that is loaded, "" where it does not say; by the names that the kernel uses."""
 
     @override
@@ -35,15 +36,6 @@ class Loaded(FactBase[dict[str, str]]):
             """,
             *names,
         )
-
-    @override
-    @staticmethod
-    def default() -> dict[str, str]:
-        return {}
-
-    @override
-    def process(self, output: list[str]) -> dict[str, str]:
-        return {name: version for name, version in fields(output, 2)}
 
 
 @operation()

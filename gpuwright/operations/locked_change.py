@@ -202,12 +202,12 @@ class Change:
             )
 
     def _install(self, apt: Apt, simulation: Simulation, wanted: list[str]) -> None:
-        automatic = {line.strip() for line in self.shell.run("apt-mark showauto").lines} | {*simulation.new}
+        # The lock names everything, and apt takes what is named for somebody's wish; autoremove would leave it.
+        named = {*self.exact}.difference(self.locked.first, self.locked.packages)
+        automatic = {line.strip() for line in self.shell.run("apt-mark showauto").lines} if named else set()
         answer = apt.install(wanted)
         if answer.ok:
-            # The lock names everything, and apt takes what is named for somebody's wish; autoremove would leave it.
-            brought = automatic.intersection(self.exact).difference(self.locked.first, self.locked.packages)
-            if brought:
+            if brought := named & (automatic | {*simulation.new}):
                 self.shell.run('apt-mark auto "$@"', *sorted(brought))
             return
         failure = dkms.failed_build(self.shell, self.locked.known_errors)

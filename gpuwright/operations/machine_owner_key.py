@@ -114,16 +114,15 @@ def enrolled(modules: tuple[ModuleSet, ...]) -> Generator[PyinfraCommand]:
         show(
             f"{there.certificate}: {there.state}; the firmware is asked to enrol it, which somebody confirms"
         )
-        yield FunctionCommand(_stage, (each,), {})
+        yield FunctionCommand(_stage, (each, there.certificate), {})
 
 
-def _stage(state: State, host: Host, each: ModuleSet) -> bool:
+def _stage(state: State, host: Host, each: ModuleSet, certificate: str) -> bool:
     """Always fails: nothing that is built now would load."""
     shell = RootShell(host)
     try:
         # Digits: MokManager knows no keyboard but the American one.
         answer = shell.run(_STAGE, f"{secrets.randbelow(10**8):08d}")
-        certificate = host.get_fact(SigningKey).certificate
         if not answer.ok:
             raise GpuwrightError.of(
                 "Secure Boot",
