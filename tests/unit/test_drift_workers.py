@@ -27,11 +27,14 @@ def silent_port() -> Iterator[int]:
 
 @pytest.fixture
 def inventory(tmp_path: Path, silent_port: int) -> Path:
+    """`silent` may take as long as it likes: only the time for the whole host ends it."""
     path = tmp_path / "lab.py"
     path.write_text(
         "print('inventories may print')\n"
+        "patience = {'timeout': 600, 'banner_timeout': 600}\n"
         "hosts = [\n"
-        f"    ('silent', {{'ssh_hostname': '127.0.0.1', 'ssh_port': {silent_port}}}),\n"
+        f"    ('silent', {{'ssh_hostname': '127.0.0.1', 'ssh_port': {silent_port},\n"
+        "                'ssh_paramiko_connect_kwargs': patience}),\n"
         "    ('absent', {'ssh_hostname': '127.0.0.1', 'ssh_port': 1}),\n"
         "]\n"
     )
@@ -39,9 +42,9 @@ def inventory(tmp_path: Path, silent_port: int) -> Path:
 
 
 def test_a_host_that_hangs_ends_at_the_timeout_and_the_other_is_judged(inventory: Path) -> None:
-    hosts = {host.host: host for host in judge(load(inventory), ["silent", "absent"], {}, 2, 12)}
+    hosts = {host.host: host for host in judge(load(inventory), ["silent", "absent"], {}, 2, 20)}
     assert hosts["silent"].reasons == (
-        "host silent: it was not judged within 12 s; required: answers in time. "
+        "host silent: it was not judged within 20 s; required: answers in time. "
         "Look at its load, disks and network, or give it more --timeout.",
     )
     (reason,) = hosts["absent"].reasons
