@@ -17,7 +17,8 @@ NEEDED = re.compile(
 _ERROR = re.compile(r"(: (fatal )?error: |^ERROR: modpost: |: undefined reference to |\*\*\* .*\. +Stop\.)")
 
 # Sets $key and $certificate as dkms(8) chooses them: framework.conf's, else Ubuntu's of shim-signed, else its own.
-CERTIFICATE = """
+# `key_state` says what the firmware knows of it. mokutil's words are for people; its exit codes differ by version.
+SIGNING_KEY = """
 mok_signing_key= mok_certificate=
 for file in /etc/dkms/framework.conf /etc/dkms/framework.conf.d/*.conf; do
     if [ -r "$file" ]; then . "$file"; fi
@@ -26,6 +27,15 @@ key=${mok_signing_key:-/var/lib/dkms/mok.key} certificate=${mok_certificate:-/va
 if [ -z "$mok_signing_key" ] && grep -q '^ID=ubuntu$' /etc/os-release; then
     key=/var/lib/shim-signed/mok/MOK.priv certificate=/var/lib/shim-signed/mok/MOK.der
 fi
+key_state() {
+    if [ ! -e "$certificate" ]; then echo missing; return; fi
+    case $(LC_ALL=C mokutil --test-key "$certificate" 2>&1) in
+    *'is already enrolled'*) echo enrolled ;;
+    *'already in the enrollment request'*) echo staged ;;
+    *'is not enrolled'*) echo unknown ;;
+    *) echo unreadable ;;
+    esac
+}
 """
 # make.log of every module that is not built for a kernel, newest first.
 _LOGS = """

@@ -20,25 +20,15 @@ from gpuwright.operations.root_shell import RootShell
 from gpuwright.operations.shell import failed, fields, script, show
 from gpuwright.plan.stack_model import ModuleSet
 
-# mokutil's words are for people; its exit codes differ between versions.
 _STATE = (
-    dkms.CERTIFICATE
+    dkms.SIGNING_KEY
     + """
-state=missing
-if [ -e "$certificate" ]; then
-    case $(LC_ALL=C mokutil --test-key "$certificate" 2>&1) in
-    *'is already enrolled'*) state=enrolled ;;
-    *'already in the enrollment request'*) state=staged ;;
-    *'is not enrolled'*) state=unknown ;;
-    *) state=unreadable ;;
-    esac
-fi
-printf '%s\\t%s\\n' "$state" "$certificate"
+printf '%s\\t%s\\n' "$(key_state)" "$certificate"
 """
 )
 # $1: a password for the console. One that was staged before stays: somebody may have it on paper.
 _STAGE = (
-    dkms.CERTIFICATE
+    dkms.SIGNING_KEY
     + """
 set -eu
 umask 077
@@ -57,8 +47,7 @@ if [ ! -e "$key" ] || [ ! -e "$certificate" ]; then
 fi
 kept=/var/lib/gpuwright/mok-password
 mkdir -p -m 0755 "${kept%/*}"
-said=$(LC_ALL=C mokutil --test-key "$certificate" 2>&1) || true
-case $said in *'already in the enrollment request'*) [ ! -s "$kept" ] || exec cat "$kept" ;; esac
+if [ "$(key_state)" = staged ] && [ -s "$kept" ]; then exec cat "$kept"; fi
 printf '%s\\n%s\\n' "$1" "$1" | mokutil --import "$certificate" >/dev/null
 printf '%s\\n' "$1" >"$kept.new"
 mv "$kept.new" "$kept"

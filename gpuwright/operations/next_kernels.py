@@ -9,13 +9,13 @@ from pyinfra.api import FactBase
 from pyinfra.api.command import StringCommand
 from typing_extensions import override
 
-from gpuwright.operations.dkms import CERTIFICATE
+from gpuwright.operations.dkms import SIGNING_KEY
 from gpuwright.operations.shell import fields, script
 
 # $1: the package of the planned kernel or ""; $2: the module; $3: modules that must not be in the initramfs.
 # Prints a line of eleven fields for each kernel, in the order of NextKernel's.
 SCRIPT = (
-    CERTIFICATE
+    SIGNING_KEY
     + """
 package=$1 module=$2 rivals=$3
 PATH=$PATH:/usr/sbin:/sbin
@@ -27,6 +27,11 @@ if [ -n "$package" ]; then
 fi
 newest=$(ls /boot/vmlinuz-* 2>/dev/null | sed 's|.*/vmlinuz-||' | sort -V | tail -n 1)
 running=$(uname -r)
+# Nobody could say where mokutil or the certificate is missing.
+known=-
+if [ -n "$module" ] && command -v mokutil >/dev/null && [ -e "$certificate" ]; then
+    if [ "$(key_state)" = enrolled ]; then known=yes; else known=no; fi
+fi
 for kernel in $(printf '%s\\n' "$running" "$planned" "$newest" | grep . | awk '!seen[$0]++'); do
     [ -d "/lib/modules/$kernel/kernel" ] || continue
     why=
@@ -52,12 +57,7 @@ for kernel in $(printf '%s\\n' "$running" "$planned" "$newest" | grep . | awk '!
     if [ -n "$module" ] && file=$(modinfo -k "$kernel" -F filename "$module" 2>/dev/null); then
         version=$(modinfo -k "$kernel" -F version "$module")
         signer=$(modinfo -k "$kernel" -F signer "$module")
-        if command -v mokutil >/dev/null && [ -e "$certificate" ]; then
-            case $(LC_ALL=C mokutil --test-key "$certificate" 2>&1) in
-            *'is already enrolled'*) enrolled=yes ;;
-            *) enrolled=no ;;
-            esac
-        fi
+        enrolled=$known
     fi
     printf '%s\\t%s\\t%s\\t%s\\t%s\\t' "$kernel" "${why# }" "$headers" "$image" "$initrd"
     printf '%s\\t%s\\t%s\\t%s\\t%s\\t%s\\n' "$stale" "$file" "$version" "$signer" "$enrolled" "${rival# }"
