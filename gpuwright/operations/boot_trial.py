@@ -161,7 +161,7 @@ def _boot(shell: RootShell, boot: BootPlan, loader: Loader, now: Situation) -> T
             "GRUB with /boot/grub on a plain partition, or systemd-boot",
             'Reboot it yourself, or set kernel_reboot = "no_fallback" where somebody reaches the console.',
         )
-    refusals = shortcomings(now.target, boot.modules)
+    refusals = shortcomings(now.target, boot)
     if refusals:
         raise GpuwrightError(*refusals)
     _gate(shell, f"reboot into {now.target}")

@@ -10,6 +10,8 @@ from importlib.resources import files
 from gpuwright.errors import GpuwrightError, Refusal
 from gpuwright.operations.root_shell import Shell
 
+# Where dkms installs (dkms(8), DEST_MODULE_LOCATION): depmod prefers it to the kernel's own modules.
+INSTALLED = "/updates/"
 # Packages that a build needs of a kernel or a driver; images, modules and firmware are large and not among them.
 NEEDED = re.compile(
     r"linux-(headers|kbuild|compiler)-|linux-.*-headers-|(gcc|cpp|binutils|libgcc)-|lib(cc1|isl|mpc|mpfr|gcc).*|.*-dkms"

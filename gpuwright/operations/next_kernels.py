@@ -9,14 +9,11 @@ from pyinfra.api import FactBase
 from pyinfra.api.command import StringCommand
 from typing_extensions import override
 
-from gpuwright.operations.dkms import SIGNING_KEY
 from gpuwright.operations.shell import fields, script
 
 # $1: the package of the planned kernel or ""; $2: the module; $3: modules that must not be in the initramfs.
-# Prints a line of eleven fields for each kernel, in the order of NextKernel's.
-SCRIPT = (
-    SIGNING_KEY
-    + """
+# Prints a line of ten fields for each kernel, in the order of NextKernel's.
+SCRIPT = """
 package=$1 module=$2 rivals=$3
 PATH=$PATH:/usr/sbin:/sbin
 planned=
@@ -27,18 +24,13 @@ if [ -n "$package" ]; then
 fi
 newest=$(ls /boot/vmlinuz-* 2>/dev/null | sed 's|.*/vmlinuz-||' | sort -V | tail -n 1)
 running=$(uname -r)
-# Nobody could say where mokutil or the certificate is missing.
-known=-
-if [ -n "$module" ] && command -v mokutil >/dev/null && [ -e "$certificate" ]; then
-    if [ "$(key_state)" = enrolled ]; then known=yes; else known=no; fi
-fi
 for kernel in $(printf '%s\\n' "$running" "$planned" "$newest" | grep . | awk '!seen[$0]++'); do
     [ -d "/lib/modules/$kernel/kernel" ] || continue
     why=
     [ "$kernel" != "$running" ] || why="$why running"
     [ "$kernel" != "$planned" ] || why="$why planned"
     [ "$kernel" != "$newest" ] || why="$why newest"
-    headers=no image=no initrd=no stale=no rival= file= version= signer= enrolled=-
+    headers=no image=no initrd=no stale=no rival= file= version= signer=
     [ ! -e "/lib/modules/$kernel/build/Makefile" ] || headers=yes
     [ ! -e "/boot/vmlinuz-$kernel" ] || image=yes
     initramfs=/boot/initrd.img-$kernel
@@ -57,13 +49,11 @@ for kernel in $(printf '%s\\n' "$running" "$planned" "$newest" | grep . | awk '!
     if [ -n "$module" ] && file=$(modinfo -k "$kernel" -F filename "$module" 2>/dev/null); then
         version=$(modinfo -k "$kernel" -F version "$module")
         signer=$(modinfo -k "$kernel" -F signer "$module")
-        enrolled=$known
     fi
     printf '%s\\t%s\\t%s\\t%s\\t%s\\t' "$kernel" "${why# }" "$headers" "$image" "$initrd"
-    printf '%s\\t%s\\t%s\\t%s\\t%s\\t%s\\n' "$stale" "$file" "$version" "$signer" "$enrolled" "${rival# }"
+    printf '%s\\t%s\\t%s\\t%s\\t%s\\n' "$stale" "$file" "$version" "$signer" "${rival# }"
 done
 """
-)
 
 
 @dataclass(frozen=True)
@@ -71,8 +61,7 @@ class NextKernel:
     """A kernel with modules on the disk; `why` are words of running, planned, newest.
 
     `stale`: its initramfs is older than our modprobe configuration. `file` is the module's, "" where it has none;
-    `signer` "" where it is not signed. `enrolled`: the firmware knows dkms's key; None where nobody could say.
-    `rivals` are modules in the initramfs that would take the card.
+    `signer` "" where it is not signed. `rivals` are modules in the initramfs that would take the card.
     """
 
     release: str
@@ -84,7 +73,6 @@ class NextKernel:
     file: str
     version: str
     signer: str
-    enrolled: bool | None
     rivals: tuple[str, ...]
 
 
@@ -107,9 +95,7 @@ class NextKernels(FactBase[list[NextKernel]]):
 
 def parse(lines: Iterable[str]) -> Iterable[NextKernel]:
     """One kernel a line. Raises ValueError for one that was cut off."""
-    for release, why, headers, image, initrd, stale, file, version, signer, enrolled, rivals in fields(
-        lines, 11
-    ):
+    for release, why, headers, image, initrd, stale, file, version, signer, rivals in fields(lines, 10):
         yield NextKernel(
             release,
             tuple(why.split()),
@@ -120,6 +106,5 @@ def parse(lines: Iterable[str]) -> Iterable[NextKernel]:
             file,
             version,
             signer,
-            {"yes": True, "no": False}.get(enrolled),
             tuple(rivals.split()),
         )

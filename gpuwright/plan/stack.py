@@ -82,12 +82,14 @@ def plan_kernel_steps(
     if facts.in_container:
         return KernelSteps((), (), files, (), ())
     image = _image(kernel)
-    modules = tuple(driver.module for driver in drivers if driver.delivery != "unmanaged")
+    managed = tuple(driver for driver in drivers if driver.delivery != "unmanaged")
+    modules = tuple(driver.module for driver in managed)
+    signed = facts.boot.secure_boot == "enabled" and any(driver.delivery == "dkms" for driver in managed)
     boots: tuple[BootPlan, ...] = ()
     if image or kernel.arguments:
         declared = settings.kernel.kernel_reboot
         fallback = declared if kernel.fallback == "none" and declared == "no_fallback" else kernel.fallback
-        boots = (BootPlan(image, kernel.arguments, facts.boot.loader, fallback, modules),)
+        boots = (BootPlan(image, kernel.arguments, facts.boot.loader, fallback, modules, signed),)
     if not image:
         return KernelSteps((), (), files, (), boots)
     repositories = _repositories(facts, settings, catalog, kernel, notes)

@@ -84,7 +84,8 @@ class BootPlan:
 
     `arguments` must be on /proc/cmdline. `loader` is grub, systemd-boot, none or unknown; `fallback` is how a trial
     boot comes back by itself: grubenv, systemd-boot, none, or no_fallback where none is declared to be fine. `modules`
-    are what the kernel must have before it boots, once the driver is installed.
+    are what the kernel must have before it boots, once the driver is installed; `dkms_key`: dkms builds some of them,
+    and the firmware loads none that is signed by a key it does not know.
     """
 
     image: str
@@ -92,6 +93,7 @@ class BootPlan:
     loader: str
     fallback: str
     modules: tuple[str, ...]
+    dkms_key: bool
 
 
 @dataclass(frozen=True)

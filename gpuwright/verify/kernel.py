@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from gpuwright.operations.dkms import INSTALLED
 from gpuwright.plan import HostPlan
 from gpuwright.plan.gpu_model import DriverPlan
 from gpuwright.verify import driver_readings as read
@@ -12,8 +13,6 @@ from gpuwright.verify.readings import Readings
 
 RUNNING = "the kernel that runs"
 OPTIONS = "options of the kernel that runs"
-# Where dkms installs (dkms(8), DEST_MODULE_LOCATION): depmod prefers it to the kernel's own modules.
-DKMS_DIRECTORY = "/updates/"
 
 
 def not_ours(readings: Readings) -> str:
@@ -78,7 +77,7 @@ def modules(readings: Readings, plan: HostPlan) -> Iterator[Finding]:
         expected = "dkms's module" if driver.delivery == "dkms" else "a module"
         observed = None if found is None or (release, driver.module) not in found else "none"
         if file is not None:
-            foreign = driver.delivery == "dkms" and DKMS_DIRECTORY not in file.path
+            foreign = driver.delivery == "dkms" and INSTALLED not in file.path
             observed = f"another module ({file.path})" if foreign else expected
         meaning = f"A boot into {release} comes up without GPUs."
         action = f"`dkms status`, then `dkms autoinstall -k {release}`; or remove that kernel. {DEPLOY}"
@@ -113,7 +112,7 @@ def signed(readings: Readings, plan: HostPlan) -> Iterator[Finding]:
         known = own or any(key.startswith(f"{file.signer}:") for key in keys)
         observed = f"signed by {file.signer}" if file.signer else "not signed"
         meaning = "The kernel rejects the module (Key was rejected by service), and no GPU works."
-        action = "Enrol dkms's key: mokutil --import /var/lib/dkms/mok.pub, then confirm at the console while it boots."
+        action = "Run the deploy: it has dkms's key staged (mokutil --import) and says what to do at the console."
         yield compare(subject, observed, expected, meaning, action, good=bool(file.signer) and known)
 
 

@@ -13,7 +13,7 @@ from gpuwright.plan.stack_model import BootPlan
 
 OLD, NEW = "6.12.117+deb13-amd64", "6.12.117+deb13-cloud-amd64"
 WORDS = ("iommu=pt",)
-BOOT = BootPlan("linux-image-cloud-amd64", WORDS, "grub", "grubenv", ())
+BOOT = BootPlan("linux-image-cloud-amd64", WORDS, "grub", "grubenv", (), False)
 KEPT = replace(BOOT, image="")
 SIMPLE = Entry("simple", NEW, ("ro", *WORDS), (), first=True)
 ENTRIES = (SIMPLE, Entry("adv>new", NEW, ("ro", *WORDS), ()), Entry("adv>old", OLD, ("ro", *WORDS), ()))
