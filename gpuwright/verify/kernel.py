@@ -112,7 +112,9 @@ def signed(readings: Readings, plan: HostPlan) -> Iterator[Finding]:
         known = own or any(key.startswith(f"{file.signer}:") for key in keys)
         observed = f"signed by {file.signer}" if file.signer else "not signed"
         meaning = "The kernel rejects the module (Key was rejected by service), and no GPU works."
-        action = "Run the deploy: it has dkms's key staged (mokutil --import) and says what to do at the console."
+        action = (
+            "Run the deploy: it has dkms's key staged (mokutil --import) and says what to do at the console."
+        )
         yield compare(subject, observed, expected, meaning, action, good=bool(file.signer) and known)
 
 
