@@ -29,7 +29,7 @@ from bench.dkms_rows import (
     save_rows,
 )
 from gpuwright import catalog
-from gpuwright.catalog.nvidia import Modules
+from gpuwright.catalog.nvidia_driver import Modules
 from gpuwright.catalog.version import numbers
 from gpuwright.errors import GpuwrightError
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
-from gpuwright.catalog.nvidia import BuildRule, Modules
+from gpuwright.catalog.nvidia_driver import BuildRule, Modules
 from gpuwright.catalog.version import numbers
 from gpuwright.errors import GpuwrightError
 from gpuwright.paths import ROOT

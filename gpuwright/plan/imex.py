@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from gpuwright.catalog import Catalog
-from gpuwright.catalog.nvidia import ImexUse
+from gpuwright.catalog.nvlink import ImexUse
 from gpuwright.facts import HostFacts
 from gpuwright.plan.gpu_model import DriverPlan, FabricPlan, Gpu
 from gpuwright.plan.notes import Notes

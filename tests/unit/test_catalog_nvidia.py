@@ -11,7 +11,8 @@ import pytest
 from pydantic import ValidationError
 
 from gpuwright import catalog
-from gpuwright.catalog.nvidia import NvidiaCatalog, Source
+from gpuwright.catalog.nvidia import NvidiaCatalog
+from gpuwright.catalog.nvidia_driver import Source
 from gpuwright.catalog.version import numbers
 from gpuwright.facts import NVIDIA
 

@@ -12,7 +12,7 @@ from bench import dkms, dkms_rows
 from bench.dkms_host import first_errors, last_line
 from bench.dkms_rows import Result, Row, add_result, load_results, load_rows, merged, predicted, save_rows
 from gpuwright import catalog
-from gpuwright.catalog.nvidia import BuildRule
+from gpuwright.catalog.nvidia_driver import BuildRule
 from gpuwright.errors import GpuwrightError
 from gpuwright.plan.nvidia.choice import Site, choose
 from gpuwright.plan.nvidia.window import Window

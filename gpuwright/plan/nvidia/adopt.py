@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 from gpuwright.catalog import Catalog
-from gpuwright.catalog.nvidia import PackageSet, Source
+from gpuwright.catalog.nvidia_driver import PackageSet, Source
 from gpuwright.catalog.version import numbers
 from gpuwright.errors import Refusal
 from gpuwright.facts import HostFacts

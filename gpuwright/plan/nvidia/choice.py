@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from gpuwright.catalog import Catalog
-from gpuwright.catalog.nvidia import BranchRow, PackageSet, Source
+from gpuwright.catalog.nvidia_driver import BranchRow, PackageSet, Source
 from gpuwright.errors import Refusal
 from gpuwright.facts import HostFacts
 from gpuwright.plan.fabric import nvswitches

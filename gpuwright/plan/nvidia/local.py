@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
 from gpuwright.catalog import Catalog
-from gpuwright.catalog.nvidia import LocalRepositoryRow
+from gpuwright.catalog.nvidia_driver import LocalRepositoryRow
 from gpuwright.catalog.version import numbers
 from gpuwright.errors import Refusal
 from gpuwright.plan.model import AptPin, AptRepository

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from gpuwright.catalog import Catalog
-from gpuwright.catalog.nvidia import BranchRow, PackageSet
+from gpuwright.catalog.nvidia_driver import BranchRow, PackageSet
 from gpuwright.errors import Refusal
 from gpuwright.plan.gpu_model import DriverPlan, Gpu
 from gpuwright.plan.imex import imex_use

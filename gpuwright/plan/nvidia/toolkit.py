@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from gpuwright.catalog import Catalog
-from gpuwright.catalog.nvidia import ToolkitRow
+from gpuwright.catalog.nvidia_driver import ToolkitRow
 from gpuwright.catalog.version import numbers
 from gpuwright.errors import Refusal
 from gpuwright.plan.gpu_model import Gpu

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from gpuwright.catalog import Catalog
-from gpuwright.catalog.nvidia import ArchitectureRow, Modules
+from gpuwright.catalog.nvidia_driver import ArchitectureRow, Modules
 from gpuwright.errors import Refusal
 from gpuwright.plan.gpu_model import Gpu
 from gpuwright.plan.notes import Notes
