@@ -85,12 +85,10 @@ def test_holders_are_named_with_container_and_unit() -> None:
 
 
 def test_a_kernel_is_read_from_its_line() -> None:
-    line = (
-        "6.12.117+deb13-amd64\tplanned newest\tyes\tyes\tyes\tno\t/lib/m/nvidia.ko\t550.1\tDKMS\tno\tnouveau"
-    )
+    line = "6.12.117+deb13-amd64\tplanned newest\tyes\tyes\tyes\tno\t/lib/m/nvidia.ko\t550.1\tDKMS\tnouveau"
     (kernel,) = parse([line])
     assert (kernel.why, kernel.headers, kernel.stale) == (("planned", "newest"), True, False)
-    assert (kernel.enrolled, kernel.rivals) == (False, ("nouveau",))
+    assert (kernel.signer, kernel.rivals) == ("DKMS", ("nouveau",))
 
 
 def test_a_line_that_was_cut_off_is_no_kernel() -> None:
