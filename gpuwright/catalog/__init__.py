@@ -10,7 +10,8 @@ from importlib.resources import files
 from pydantic import BaseModel, ConfigDict
 
 from gpuwright.catalog.amd import AmdCatalog
-from gpuwright.catalog.gpus import GpuCatalog, GpuRow
+from gpuwright.catalog.architectures import ArchitectureShape
+from gpuwright.catalog.gpus import GpuCatalog, GpuRow, PriceRow
 from gpuwright.catalog.kernels import KernelCatalog
 from gpuwright.catalog.nvidia import NvidiaCatalog
 from gpuwright.catalog.row import Row
@@ -86,6 +87,8 @@ class Catalog:
     runtimes: tuple[RuntimeRow, ...]
     docker_features: tuple[DockerFeatureRow, ...]
     dockers: tuple[DockerRow, ...]
+    architectures: tuple[ArchitectureShape, ...]
+    prices: tuple[PriceRow, ...]
 
     def packages_for(self, purpose: str, os_id: str, os_version: str) -> PackageRow:
         """The package names for a purpose on a release. Raises LookupError when no row fits."""
@@ -121,6 +124,10 @@ def load() -> Catalog:
             DockerFeatureRow.model_validate(row) for row in _read("runtimes")["docker_feature"]
         ),
         dockers=tuple(DockerRow.model_validate(row) for row in _read("runtimes")["docker"]),
+        architectures=tuple(
+            ArchitectureShape.model_validate(row) for row in _read("architectures")["architecture"]
+        ),
+        prices=tuple(PriceRow.model_validate(row) for row in _read("prices")["price"]),
     )
 
 

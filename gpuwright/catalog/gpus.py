@@ -14,8 +14,9 @@ class GpuRow(Row):
     `devices` are PCI device ids, `subsystems` ("vendor:device") narrow an id that cards share. `arch` groups cards
     that a driver treats alike (pascal, ada, hopper, rdna3, cdna3); `target` is what code is compiled for: sm_89,
     gfx942. `memory_gb` is the size on the data sheet (GB = 2**30 bytes), `bandwidth_gbs` 1e9 bytes/s, `tflops` dense
-    16-bit with 32-bit accumulation, None where not known. `link` is what joins it to others of its kind. `p2p` is
-    what the stock driver allows over PCIe. `kind` integrated marks a GPU that shares the processor's memory.
+    16-bit with 32-bit accumulation, None where not known. `visible_mib` is what the driver shows of the memory, with
+    ECC as the card comes; None where nobody looked. `link` is what joins it to others of its kind. `p2p` is what the
+    stock driver allows over PCIe. `kind` integrated marks a GPU that shares the processor's memory.
     """
 
     vendor: Literal["10de", "1002"]
@@ -25,6 +26,7 @@ class GpuRow(Row):
     arch: str
     target: str
     memory_gb: float
+    visible_mib: int | None = None
     bandwidth_gbs: float | None = None
     tflops: float | None = None
     link: Literal["none", "nvlink-bridge", "nvlink", "nvswitch", "xgmi", "xgmi-bridge", "c2c"]
@@ -32,6 +34,19 @@ class GpuRow(Row):
     pcie: int
     watts: int | None = None
     kind: Literal["consumer", "workstation", "datacenter", "integrated"]
+
+    @property
+    def visible_bytes(self) -> int:
+        """What the driver shows of the memory; where nobody looked, all of it."""
+        mib = self.visible_mib if self.visible_mib is not None else int(self.memory_gb * 1024)
+        return mib * 1024**2
+
+
+class PriceRow(Row):
+    """What one card costs, in US dollars; `gpu` is a row's name."""
+
+    gpu: str
+    usd: int
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,60 @@
+"""What a model needs and what GPUs have: memory by term, layouts, tokens per second, cost. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from gpuwright.errors import Refusal
+from gpuwright.plan.sizing import llama_cpp, vllm
+from gpuwright.plan.sizing.checks import impossible
+from gpuwright.plan.sizing.request import Request
+from gpuwright.plan.sizing.result import Layout
+from gpuwright.plan.sizing.speed import step_seconds
+
+__all__ = ["ENGINES", "Request", "Sizing", "size"]
+
+ENGINES = {"llama_cpp": llama_cpp, "vllm": vllm}
+_ORDER = {"PASS": 0, "TIGHT": 1, "NO": 2}
+
+
+@dataclass(frozen=True)
+class Sizing:
+    """All layouts that the engine allows, the best first, and why it allows no other.
+
+    `refusals` are what no layout can help; then there are none.
+    """
+
+    request: Request
+    layouts: tuple[Layout, ...]
+    invalid: tuple[tuple[int, str], ...]
+    refusals: tuple[Refusal, ...]
+
+    @property
+    def verdict(self) -> str:
+        """PASS, TIGHT (within the error of the estimate), or NO."""
+        return self.layouts[0].verdict if self.layouts else "NO"
+
+
+def size(request: Request) -> Sizing:
+    """Every layout with its terms, best first: what fits before what is tight, GPUs before RAM, then the fastest."""
+    refusals = impossible(request)
+    if refusals:
+        return Sizing(request, (), (), refusals)
+    layouts = [
+        replace(layout, step_s=step_seconds(request, layout, request.context))
+        for layout in ENGINES[request.engine].layouts(request)
+    ]
+    layouts.sort(key=lambda each: (_ORDER[each.verdict], each.host_layers > 0, each.step_s or 0.0))
+    return Sizing(request, tuple(layouts), _invalid(request), ())
+
+
+def _invalid(request: Request) -> tuple[tuple[int, str], ...]:
+    if request.engine != "vllm":
+        return ()
+    count = len(request.gpus)
+    found = (
+        (tensor, vllm.invalid(request.model, request.quantisation, tensor))
+        for tensor in range(2, count + 1)
+        if count % tensor == 0
+    )
+    return tuple((tensor, why) for tensor, why in found if why)

@@ -1,0 +1,105 @@
+"""llama.cpp: layers split over GPUs in proportion to their memory, the last with the output; experts in RAM if need be.
+
+Source: llama.cpp b11434, src/llama-model.cpp (splits), src/llama-context.cpp (buffers), docs/multi-gpu.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import accumulate
+
+from gpuwright.catalog.gpus import GpuRow
+from gpuwright.plan.sizing import cache, constants, quantisation
+from gpuwright.plan.sizing.model import Matrix, matrices
+from gpuwright.plan.sizing.request import Request
+from gpuwright.plan.sizing.result import Layout, Need
+
+FORMATS = quantisation.GGUF
+
+
+def layouts(request: Request) -> Iterator[Layout]:
+    """The layer split over all GPUs; where it does not fit, the one with the fewest experts in RAM."""
+    whole = _layout(request, 0)
+    yield whole
+    if whole.verdict != "NO" or request.model.experts is None:
+        return
+    for moved in range(1, request.model.layers - request.model.experts.dense_layers + 1):
+        layout = _layout(request, moved)
+        enough = request.host_bytes is None or layout.host <= 0.9 * request.host_bytes
+        if layout.verdict != "NO" and enough:
+            yield layout
+            return
+
+
+def _layout(request: Request, moved: int) -> Layout:
+    model, gpus = request.model, request.gpus
+    units = _units(request, moved)
+    shares = _split(len(units), gpus)
+    needs = []
+    for index, gpu in enumerate(gpus):
+        mine = [unit for unit, share in zip(units, shares, strict=True) if share == index]
+        last = index == len(gpus) - 1
+        needs.append(
+            Need(
+                gpu.name,
+                weights=sum(weights for weights, _ in mine),
+                cache=sum(kv for _, kv in mine),
+                workspace=_buffer(request, last=last),
+                runtime=constants.CONTEXT_BYTES,
+                memory=gpu.visible_bytes - constants.RESERVED_BYTES,
+                margin=constants.LLAMA_MARGIN,
+            )
+        )
+    host = sum(_size(request, matrix) for matrix in matrices(model) if _in_ram(request, matrix, moved))
+    return Layout(
+        kind="single" if len(gpus) == 1 else "layers",
+        tensor=1,
+        pipeline=1,
+        needs=tuple(needs),
+        host=host,
+        host_layers=moved,
+    )
+
+
+def _units(request: Request, moved: int) -> list[tuple[float, float]]:
+    """Bytes of weights and cache of each layer, and of the output, in their order."""
+    model = request.model
+    weights = [0.0] * (model.layers + 1)
+    for matrix in matrices(model):
+        if not _in_ram(request, matrix, moved):
+            weights[matrix.layer if matrix.layer >= 0 else model.layers] += _size(request, matrix)
+    per_token = cache.of_layer(model, request.kv_type)
+    held = [
+        cache.cells(model, layer, request.context, request.users, constants.UBATCH) * per_token
+        for layer in range(model.layers)
+    ]
+    return list(zip(weights, [*held, 0.0], strict=True))
+
+
+def _in_ram(request: Request, matrix: Matrix, moved: int) -> bool:
+    """The embedding, which is only looked up (unless it is the output as well), and the experts that were moved."""
+    if matrix.role == "embedding":
+        return not request.model.tied
+    experts = request.model.experts
+    return bool(experts and matrix.expert and matrix.layer < experts.dense_layers + moved)
+
+
+def _split(units: int, gpus: tuple[GpuRow, ...]) -> list[int]:
+    """The GPU of each unit: in order, in proportion to memory."""
+    total = sum(gpu.memory_gb for gpu in gpus)
+    ends = [part / total for part in accumulate(gpu.memory_gb for gpu in gpus)]
+    return [
+        next(index for index, end in enumerate(ends) if unit / units < end or index == len(ends) - 1)
+        for unit in range(units)
+    ]
+
+
+def _buffer(request: Request, *, last: bool) -> float:
+    """Logits of a batch in 32 bits where the output is; hidden states twice everywhere, with flash attention."""
+    model = request.model
+    logits = model.vocab if last else 0
+    return 4.0 * constants.UBATCH * (logits + 2 * model.hidden)
+
+
+def _size(request: Request, matrix: Matrix) -> float:
+    return quantisation.size(request.quantisation, matrix, request.model, gguf=True)

@@ -1,0 +1,99 @@
+"""Decoding by the roofline: a step reads the weights of its tokens and their cache once from memory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gpuwright.plan.sizing import cache, constants, quantisation
+from gpuwright.plan.sizing.model import Matrix, matrices
+from gpuwright.plan.sizing.request import Request
+from gpuwright.plan.sizing.result import Layout
+
+FABRICS = ("nvlink", "nvswitch", "xgmi", "c2c")
+
+
+@dataclass(frozen=True)
+class Step:
+    """One token for every user: `read_s` at the memory's full bandwidth, `host_s` of experts in RAM, `reduce_s` of
+    all-reduces and `compute_s` of arithmetic, in seconds; layers, and those of them with experts.
+    """
+
+    read_s: float
+    host_s: float
+    reduce_s: float
+    compute_s: float
+    layers: int
+    expert_layers: int
+
+    def seconds(self, share: float, layer_s: float, experts_s: float) -> float:
+        """With a share of the bandwidth, and what each layer costs besides."""
+        fixed = self.layers * layer_s + self.expert_layers * experts_s + self.reduce_s
+        return max(self.read_s / share + self.host_s + fixed, self.compute_s)
+
+
+def step_seconds(request: Request, layout: Layout, depth: int) -> float | None:
+    """Seconds for one token of every user, who have `depth` tokens behind them; None where a bandwidth is not known."""
+    step = step_of(request, layout, depth)
+    if step is None:
+        return None
+    engine = request.engine
+    return step.seconds(
+        constants.BANDWIDTH_SHARE[engine], constants.LAYER_S[engine], constants.EXPERTS_S[engine]
+    )
+
+
+def step_of(request: Request, layout: Layout, depth: int) -> Step | None:
+    """What a step is made of; None where a card's bandwidth is not known."""
+    bandwidths = [gpu.bandwidth_gbs for gpu in request.gpus if gpu.bandwidth_gbs is not None]
+    if len(bandwidths) < len(request.gpus):
+        return None
+    model = request.model
+    device, host = _read(request, layout)
+    kv = sum(
+        cache.of_layer(model, request.kv_type) * cache.cells(model, layer, depth, request.users, 0)
+        for layer in range(model.layers)
+    )
+    # A latent cache is whole on every GPU; of others each reads its heads.
+    heads = 1 if model.latent else min(layout.tensor, model.kv_heads)
+    link = "fabric" if all(gpu.link in FABRICS for gpu in request.gpus) else "pcie"
+    return Step(
+        read_s=(device / layout.tensor + kv / heads) / (min(bandwidths) * 1e9),
+        host_s=host / constants.HOST_BANDWIDTH,
+        reduce_s=2 * model.layers * constants.ALL_REDUCE_S[link] if layout.tensor > 1 else 0.0,
+        compute_s=_compute(request, layout),
+        layers=model.layers,
+        expert_layers=model.layers - model.experts.dense_layers if model.experts else 0,
+    )
+
+
+def _read(request: Request, layout: Layout) -> tuple[float, float]:
+    """Bytes of weights that a step reads from GPUs, and from RAM."""
+    model, gguf = request.model, request.engine == "llama_cpp"
+    device = host = 0.0
+    for matrix in matrices(model):
+        if matrix.role == "embedding" and not model.tied:
+            continue  # of which it reads one row
+        size = quantisation.size(request.quantisation, matrix, model, gguf=gguf) * _touched(
+            matrix, request.users
+        )
+        if matrix.expert and model.experts and matrix.layer < model.experts.dense_layers + layout.host_layers:
+            host += size
+        else:
+            device += size
+    return device, host
+
+
+def _touched(matrix: Matrix, users: int) -> float:
+    """The share of a matrix that `users` tokens read: of experts, those that at least one of them chose."""
+    if not matrix.expert:
+        return 1.0
+    return float(1 - (1 - matrix.active / matrix.count) ** users)
+
+
+def _compute(request: Request, layout: Layout) -> float:
+    """Seconds of arithmetic: two operations for a parameter and token. 0 where nobody knows the card's."""
+    known = [gpu.tflops for gpu in request.gpus if gpu.tflops]
+    if len(known) < len(request.gpus):
+        return 0.0
+    operations = 2.0 * request.model.active_parameters * request.users
+    return operations / (min(known) * 1e12 * constants.COMPUTE_SHARE * layout.tensor)
