@@ -20,6 +20,7 @@ from typing_extensions import override
 from gpuwright.errors import GpuwrightError
 from gpuwright.overrides import parse_data
 from gpuwright.planning import cli as planning
+from gpuwright.sizing import cli as sizing
 
 WRONG_USAGE = 64
 # typer brings its own copy of click or uses the installed one, by version; its exception tells which.
@@ -235,6 +236,7 @@ def rollback(context: typer.Context, host: Host, inventory: InventoryPath = None
 
 
 planning.register(app)
+sizing.register(app)
 
 
 def run() -> int:

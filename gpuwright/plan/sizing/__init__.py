@@ -11,9 +11,10 @@ from gpuwright.plan.sizing.request import Request
 from gpuwright.plan.sizing.result import Layout
 from gpuwright.plan.sizing.speed import step_seconds
 
-__all__ = ["ENGINES", "Request", "Sizing", "size"]
+__all__ = ["ENGINES", "Request", "Sizing", "most_tokens", "size"]
 
 ENGINES = {"llama_cpp": llama_cpp, "vllm": vllm}
+_STEP = 256
 _ORDER = {"PASS": 0, "TIGHT": 1, "NO": 2}
 
 
@@ -46,6 +47,19 @@ def size(request: Request) -> Sizing:
     ]
     layouts.sort(key=lambda each: (_ORDER[each.verdict], each.host_layers > 0, each.step_s or 0.0))
     return Sizing(request, tuple(layouts), _invalid(request), ())
+
+
+def most_tokens(sizing: Sizing) -> int:
+    """The longest context, in steps of 256 tokens, with which some layout is not a NO; 0 where there is none."""
+    low, high = 0, sizing.request.context // _STEP
+    while low < high:
+        middle = (low + high + 1) // 2
+        asked = replace(sizing.request, context=middle * _STEP)
+        if any(each.verdict != "NO" for each in ENGINES[asked.engine].layouts(asked)):
+            low = middle
+        else:
+            high = middle - 1
+    return low * _STEP
 
 
 def _invalid(request: Request) -> tuple[tuple[int, str], ...]:

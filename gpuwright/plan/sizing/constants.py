@@ -29,3 +29,5 @@ EXPERTS_S = {"llama_cpp": 0.0, "vllm": 110e-6}
 COMPUTE_SHARE = 0.5
 # Bytes a second that a desktop or server reads from RAM, for experts that lie there.
 HOST_BANDWIDTH = 60e9
+# Measured tokens per second are between these shares of the prediction in four of five published rows.
+BAND = (0.75, 1.1)

@@ -12,23 +12,32 @@ from gpuwright.catalog.gpus import GpuRow
 from gpuwright.plan.sizing import cache, constants, quantisation
 from gpuwright.plan.sizing.model import Matrix, matrices
 from gpuwright.plan.sizing.request import Request
-from gpuwright.plan.sizing.result import Layout, Need
+from gpuwright.plan.sizing.result import Layout, Need, Verdict
 
 FORMATS = quantisation.GGUF
+_OF_RAM = 0.9  # the rest is for the system and buffers
 
 
 def layouts(request: Request) -> Iterator[Layout]:
-    """The layer split over all GPUs; where it does not fit, the one with the fewest experts in RAM."""
+    """The layer split over all GPUs; where it does not fit, the one with the fewest experts in RAM as well."""
     whole = _layout(request, 0)
     yield whole
-    if whole.verdict != "NO" or request.model.experts is None:
-        return
-    for moved in range(1, request.model.layers - request.model.experts.dense_layers + 1):
-        layout = _layout(request, moved)
-        enough = request.host_bytes is None or layout.host <= 0.9 * request.host_bytes
-        if layout.verdict != "NO" and enough:
-            yield layout
-            return
+    if whole.verdict == "NO" and request.model.experts is not None:
+        moved = _fewest(request, ("PASS",)) or _fewest(request, ("PASS", "TIGHT"))
+        if moved is not None:
+            yield moved
+
+
+def _fewest(request: Request, wanted: tuple[Verdict, ...]) -> Layout | None:
+    """With the experts of as few layers in RAM as it takes; each that moves takes load off a GPU and adds none."""
+    experts = request.model.experts
+    low, high = 1, request.model.layers - (experts.dense_layers if experts else 0)
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if _layout(request, middle).verdict in wanted else (middle + 1, high)
+    layout = _layout(request, low)
+    enough = request.host_bytes is None or layout.host <= _OF_RAM * request.host_bytes
+    return layout if layout.verdict in wanted and enough else None
 
 
 def _layout(request: Request, moved: int) -> Layout:

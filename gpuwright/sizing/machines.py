@@ -1,0 +1,101 @@
+"""What a model is sized for: `2x4090`, or a host with its facts."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from gpuwright import catalog
+from gpuwright.catalog.gpus import GpuRow
+from gpuwright.errors import GpuwrightError, Refusal
+from gpuwright.facts import HostFacts
+from gpuwright.plan import HostPlan, plan_host
+from gpuwright.plan.peers import cards
+from gpuwright.planning import targets
+from gpuwright.settings import read_settings
+
+_COUNTED = re.compile(r"(?:(?P<count>[0-9]+) ?x ?)(?P<name>.+)", re.IGNORECASE)
+_COUNTS = (1, 2, 3, 4, 6, 8)
+
+
+@dataclass(frozen=True)
+class Machine:
+    """A name and its GPUs; `host_bytes` of RAM, None where nobody knows. With `refusals` it cannot be judged."""
+
+    name: str
+    gpus: tuple[GpuRow, ...]
+    host_bytes: int | None = None
+    refusals: tuple[Refusal, ...] = ()
+
+
+def read(on: tuple[str, ...], fleet: Path | None) -> Iterator[Machine]:
+    """The machines behind `--on` and `--fleet`, in their order."""
+    for argument in on:
+        counted = _COUNTED.fullmatch(argument.strip())
+        if counted:
+            yield _cards(argument, int(counted["count"]), counted["name"])
+        else:
+            yield from (_host(target) for target in targets.read([argument], None, ()))
+    if fleet is not None:
+        yield from (_host(target) for target in targets.read([str(fleet)], None, ()))
+
+
+def offers() -> Iterator[tuple[Machine, ...]]:
+    """For each kind of card that has a price, one to eight of it in one machine."""
+    rows = {row.name: row for row in catalog.load().gpus.rows}
+    for price in catalog.load().prices:
+        row = rows[price.gpu]
+        yield tuple(Machine(f"{count}x {row.name}", (row,) * count) for count in _COUNTS)
+
+
+def _cards(argument: str, count: int, name: str) -> Machine:
+    try:
+        if not count:
+            raise GpuwrightError.of(
+                f"machine {argument}", "has no card", "one or more", "Say how many: 2x4090."
+            )
+        return Machine(f"{count}x {_row(name).name}", (_row(name),) * count)
+    except GpuwrightError as error:
+        return Machine(argument, (), None, error.refusals)
+
+
+def _row(name: str) -> GpuRow:
+    """The card of which all words are in the catalogue's name, or the one that has no other words beside them."""
+    wanted = _words(name)
+    found = {row.name: row for row in catalog.load().gpus.rows if wanted <= _words(row.name)}
+    fewest = min((len(_words(each)) for each in found), default=0)
+    closest = [each for each in found if len(_words(each)) == fewest]
+    if len(closest) == 1:
+        return found[closest[0]]
+    if not closest:
+        remedy = 'Use words of its name: 4090, W7900, "H100 SXM"; docs/planning.md says how cards come in.'
+        raise GpuwrightError.of(f"card {name}", "the catalogue does not know it", "a known card", remedy)
+    raise GpuwrightError.of(
+        f"card {name}", f"could be {', '.join(closest)}", "one card", "Add a word that tells them."
+    )
+
+
+def _words(name: str) -> set[str]:
+    return {word for word in re.split(r"[^a-z0-9]+", name.lower()) if word}
+
+
+def _host(target: targets.Target) -> Machine:
+    if target.facts is None:
+        return Machine(target.host, (), None, target.refusals)
+    try:
+        plan = plan_host(target.facts, read_settings(target.data), catalog.load())
+    except GpuwrightError as error:
+        return Machine(target.host, (), None, error.refusals)
+    if not isinstance(plan, HostPlan):
+        return Machine(target.host, (), None, plan)
+    return _planned(target.host, target.facts, plan)
+
+
+def _planned(name: str, facts: HostFacts, plan: HostPlan) -> Machine:
+    gpus = tuple(card.row for card in cards(facts, plan.gpus, catalog.load()))
+    if gpus:
+        return Machine(name, gpus, facts.memory_bytes)
+    refusal = Refusal(f"host {name}", "has no GPU to compute with", "one or more", "Services run on its CPU.")
+    return Machine(name, (), facts.memory_bytes, (refusal,))

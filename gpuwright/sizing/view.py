@@ -1,0 +1,198 @@
+"""Sizings for people and programs."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from gpuwright.errors import Refusal
+from gpuwright.plan.model import Json
+from gpuwright.plan.sizing import Sizing, most_tokens
+from gpuwright.plan.sizing.constants import BAND, GIB
+from gpuwright.plan.sizing.model import ModelFacts
+from gpuwright.plan.sizing.result import Layout, Need
+
+if TYPE_CHECKING:
+    from gpuwright.sizing.command import Answer
+
+_STYLES = {"PASS": "bold green", "TIGHT": "bold yellow", "NO": "bold red"}
+_ENGINES = {"llama_cpp": "llama.cpp", "vllm": "vLLM"}
+
+
+def show_one(answer: Answer, console: Console) -> None:
+    """All layouts with all terms, then speed and cost of the best, and what the engine cannot do."""
+    sizing = answer.sizing
+    if sizing is None:
+        return
+    request = sizing.request
+    console.print(
+        Text.assemble(
+            (f"{request.model.name} {request.quantisation}", "bold"),
+            f" on {answer.machine.name}, {_ENGINES[request.engine]}, {_for(sizing)}: ",
+            (sizing.verdict, _STYLES[sizing.verdict]),
+        )
+    )
+    table = Table(
+        "layout", "GPU", "weights", "cache", "workspace", "runtime", "needs", "of", "free", "", title="GiB"
+    )
+    for layout in sizing.layouts:
+        for index, (need, times) in enumerate(_grouped(layout)):
+            figures = (
+                need.weights,
+                need.cache,
+                need.workspace,
+                need.runtime,
+                need.total,
+                need.memory,
+                need.free,
+            )
+            table.add_row(
+                layout.label if index == 0 else "",
+                f"{times} x {need.gpu}" if times > 1 else need.gpu,
+                *(f"{figure / GIB:.1f}" for figure in figures),
+                Text(need.verdict, style=_STYLES[need.verdict]),
+            )
+        if layout.host:
+            table.add_row("", "RAM", f"{layout.host / GIB:.1f}")
+    console.print(table)
+    for line in _lines(answer, sizing):
+        console.print(line, highlight=False, soft_wrap=True)
+
+
+def show_many(model: ModelFacts, answers: Sequence[Answer], console: Console) -> None:
+    """A line for each machine."""
+    judged = [answer for answer in answers if answer.sizing]
+    if not judged:
+        return
+    first = judged[0].sizing
+    assert first is not None
+    console.print(f"{model.name} {first.request.quantisation}, {_for(first)}", style="bold", highlight=False)
+    table = Table(
+        "machine", "", "layout", "needs", "of GiB", "tokens/s", "each user", "$ / million", "Wh / million"
+    )
+    for answer in judged:
+        sizing = answer.sizing
+        assert sizing is not None
+        table.add_row(answer.machine.name, *_summary(sizing), *_money(answer))
+    console.print(table)
+    console.print(
+        f"tokens/s: measured ones are {BAND[0]:.0%} to {BAND[1]:.0%} of them in four cases of five",
+        style="dim",
+    )
+
+
+def names(rows: Iterable[tuple[str, tuple[str, ...], int]]) -> Table:
+    """The models that have a name."""
+    table = Table("model", "also", "parameters (billions)")
+    for name, others, parameters in rows:
+        table.add_row(name, ", ".join(others), f"{parameters / 1e9:.1f}")
+    return table
+
+
+def show_refusals(refusals: Iterable[Refusal], console: Console) -> None:
+    """Each once, on a line."""
+    for refusal in dict.fromkeys(refusals):
+        console.print(Text(str(refusal), style="red"), soft_wrap=True, highlight=False)
+
+
+def print_json(context: int, users: int, answers: Sequence[Answer]) -> None:
+    """Every answer with every term in bytes."""
+    document: dict[str, Json] = {
+        "schema": 1,
+        "context": context,
+        "users": users,
+        "machines": [_document(answer) for answer in answers],
+    }
+    sys.stdout.write(json.dumps(document, sort_keys=True) + "\n")
+
+
+def _document(answer: Answer) -> dict[str, Json]:
+    document: dict[str, Json] = {"machine": answer.machine.name}
+    if answer.refusals:
+        document["refused"] = [dict(asdict(refusal)) for refusal in answer.refusals]
+    if answer.sizing:
+        request = answer.sizing.request
+        document |= {
+            "model": request.model.name,
+            "quantisation": request.quantisation,
+            "engine": request.engine,
+            "verdict": answer.sizing.verdict,
+            "layouts": [{**asdict(each), "verdict": each.verdict} for each in answer.sizing.layouts],
+            "invalid": [[tensor, why] for tensor, why in answer.sizing.invalid],
+        }
+    if answer.cost:
+        document["cost_per_million_tokens"] = {**asdict(answer.cost), "total_usd": answer.cost.total_usd}
+    return document
+
+
+def _lines(answer: Answer, sizing: Sizing) -> Iterable[str]:
+    if not sizing.layouts:
+        yield from (f"no tensor parallel {tensor}: {why}" for tensor, why in sizing.invalid)
+        return
+    users, best = sizing.request.users, sizing.layouts[0]
+    if sizing.verdict != "NO" and best.step_s:
+        low, high = (share / best.step_s for share in BAND)
+        each = f"{1 / best.step_s:.1f} tokens/s" + (
+            f" for each user, {users / best.step_s:.0f} in all" if users > 1 else ""
+        )
+        yield f"decodes {each} ({best.label}; measured ones are {low:.1f} to {high:.1f} in four cases of five)"
+    if answer.cost:
+        total, energy = answer.cost.total_usd, answer.cost
+        cards = f"{energy.cards_usd:.2f} $ of cards and " if energy.cards_usd is not None else ""
+        whole = f"{total:.2f} $: " if total is not None else "cards without a price; "
+        yield (
+            f"a million tokens at full use: {whole}{cards}{energy.energy_usd:.2f} $ for {energy.watt_hours:.0f} Wh"
+        )
+    for tensor, why in sizing.invalid:
+        yield f"no tensor parallel {tensor}: {why}"
+    if best.host_layers and sizing.request.host_bytes is None:
+        yield f"nobody knows whether the machine has the {best.host / GIB:.0f} GiB of RAM for that"
+    if sizing.verdict == "NO" and sizing.layouts:
+        lacks = min(max(-need.free for need in layout.needs) for layout in sizing.layouts) / GIB
+        yield f"{lacks:.1f} GiB too much on a GPU: fewer users or tokens, a smaller format, or more cards"
+        if tokens := most_tokens(sizing):
+            yield f"up to {tokens} tokens for each user would just fit"
+
+
+def _grouped(layout: Layout) -> list[tuple[Need, int]]:
+    """Equal GPUs once, with their number."""
+    counted: dict[Need, int] = {}
+    for need in layout.needs:
+        counted[need] = counted.get(need, 0) + 1
+    return list(counted.items())
+
+
+def _summary(sizing: Sizing) -> tuple[Text | str, ...]:
+    if not sizing.layouts:
+        return Text("NO", style=_STYLES["NO"]), "; ".join(why for _, why in sizing.invalid), "", "", "", ""
+    best = sizing.layouts[0]
+    worst = min(best.needs, key=lambda need: need.free)
+    users = sizing.request.users
+    fits = sizing.verdict != "NO" and best.step_s
+    return (
+        Text(sizing.verdict, style=_STYLES[sizing.verdict]),
+        best.label,
+        f"{worst.total / GIB:.1f}",
+        f"{worst.memory / GIB:.1f}",
+        f"{users / best.step_s:.0f}" if fits and best.step_s else "",
+        f"{1 / best.step_s:.1f}" if fits and best.step_s else "",
+    )
+
+
+def _money(answer: Answer) -> tuple[str, str]:
+    if answer.cost is None:
+        return "", ""
+    total = answer.cost.total_usd
+    return "" if total is None else f"{total:.2f}", f"{answer.cost.watt_hours:.0f}"
+
+
+def _for(sizing: Sizing) -> str:
+    users = sizing.request.users
+    return f"{users} user{'s' if users > 1 else ''} with {sizing.request.context} tokens{' each' if users > 1 else ''}"
