@@ -1,4 +1,4 @@
-"""A model's facts: from the catalogue, a config.json, or the header of a GGUF file."""
+"""A model's facts: from the catalogue, or from a config.json."""
 
 from __future__ import annotations
 
