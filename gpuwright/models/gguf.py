@@ -1,13 +1,15 @@
-"""Is a file a whole GGUF model? Asked before a byte of it travels, of its header alone.
+"""What the header of a GGUF file says: metadata, tensors, and whether the file is whole; asked before a byte travels.
 
 The `gguf` package imports numpy, copies every vocabulary into arrays and says "cannot reshape" of a cut file;
-what is needed here is where the last tensor ends.
+what is needed here are some scalars, the tensors' shapes, and where the last one ends.
 Source: ggml docs/gguf.md (versions 2 and 3); block sizes: gguf-py constants.py, GGML_QUANT_SIZES.
 """
 
 from __future__ import annotations
 
 import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
@@ -18,9 +20,10 @@ _LFS_POINTER = b"version https://git-lfs"
 _VERSIONS = (2, 3)
 _ALIGNMENT = "general.alignment"
 _DEFAULT_ALIGNMENT = 32
-# Bytes of a metadata value by its type; strings (8) and arrays (9) carry their length.
-_SCALARS = {0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8}
-_STRING, _ARRAY, _UINT32 = 8, 9, 4
+# struct's letter of a metadata value by its type; strings (8) and arrays (9) carry their length.
+_SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
+_STRING, _ARRAY = 8, 9
+_FEW = 1024  # arrays of more elements are vocabularies
 # Tensor type: (elements, bytes) of a block. A type that is newer than this table counts as no bytes.
 _BLOCKS = {
     **{0: (1, 4), 1: (1, 2), 2: (32, 18), 3: (32, 20), 6: (32, 22), 7: (32, 24), 8: (32, 34), 9: (32, 40)},
@@ -31,12 +34,41 @@ _BLOCKS = {
 }
 
 
+Value = int | float | bool | str | tuple[int | float | bool, ...]
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """`columns` run along what is quantised; `elements` and `bytes` are of the whole tensor."""
+
+    name: str
+    columns: int
+    elements: int
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Header:
+    """Scalars, strings and short arrays of the metadata by key; `end` is the byte after the last tensor."""
+
+    metadata: Mapping[str, Value]
+    tensors: tuple[Tensor, ...]
+    end: int
+
+
 class _CutError(Exception):
     """The file ends inside its header."""
 
 
 def check(path: Path) -> None:
     """Raise GpuwrightError where `path` is no GGUF file, or ends before its last tensor does."""
+    size, needed = path.stat().st_size, read(path).end
+    if size < needed:
+        raise _refused(path, f"it has {size} bytes and its tensors end at byte {needed}: it was cut off")
+
+
+def read(path: Path) -> Header:
+    """The header. Raises GpuwrightError where `path` is no GGUF file, or ends inside it."""
     size = path.stat().st_size
     with path.open("rb") as file:
         begin = file.read(len(_LFS_POINTER))
@@ -46,16 +78,14 @@ def check(path: Path) -> None:
             raise _refused(path, pointer if begin == _LFS_POINTER else other)
         file.seek(len(_MAGIC))
         try:
-            needed = _end(_Header(file, size))
+            return _header(_Reader(file, size))
         except _CutError:
             raise _refused(path, f"it ends after {size} bytes, inside its header") from None
         except ValueError as error:
             raise _refused(path, str(error)) from None
-    if size < needed:
-        raise _refused(path, f"it has {size} bytes and its tensors end at byte {needed}: it was cut off")
 
 
-class _Header:
+class _Reader:
     """Reads little-endian values; raises _CutError at the end of the file."""
 
     def __init__(self, file: BinaryIO, size: int) -> None:
@@ -63,11 +93,15 @@ class _Header:
 
     def number(self, form: str) -> int:
         """One integer, `I` (4 bytes) or `Q` (8 bytes)."""
-        length = struct.calcsize(f"<{form}")
+        return int(self.values(form, 1)[0])
+
+    def values(self, form: str, count: int) -> tuple[int | float | bool, ...]:
+        """`count` values of struct's letter `form`."""
+        length = struct.calcsize(f"<{count}{form}")
         content = self._file.read(length)
         if len(content) < length:
             raise _CutError
-        return int(struct.unpack(f"<{form}", content)[0])
+        return struct.unpack(f"<{count}{form}", content)
 
     def skip(self, length: int) -> None:
         """Pass over `length` bytes."""
@@ -89,45 +123,56 @@ class _Header:
         return self._file.tell()
 
 
-def _end(header: _Header) -> int:
-    """The byte after the last tensor. Raises ValueError for a header of another shape."""
-    version = header.number("I")
+def _header(reader: _Reader) -> Header:
+    """All of it, after the magic. Raises ValueError for a header of another shape."""
+    version = reader.number("I")
     if version not in _VERSIONS:
         raise ValueError(f"its GGUF version is {version}, and {' and '.join(map(str, _VERSIONS))} are known")
-    tensors, pairs = header.number("Q"), header.number("Q")
-    alignment = _DEFAULT_ALIGNMENT
+    count, pairs = reader.number("Q"), reader.number("Q")
+    metadata: dict[str, Value] = {}
     for _ in range(pairs):
-        key, kind = header.text(), header.number("I")
-        if key.decode(errors="replace") == _ALIGNMENT and kind == _UINT32:
-            alignment = max(1, header.number("I"))
-        else:
-            _skip_value(header, kind)
+        key, value = reader.text().decode(errors="replace"), _value(reader, reader.number("I"))
+        if value is not None:
+            metadata[key] = value
+    tensors: list[Tensor] = []
     end = 0
-    for _ in range(tensors):
-        header.text()
+    for _ in range(count):
+        name = reader.text().decode(errors="replace")
+        dimensions = [reader.number("Q") for _ in range(reader.number("I"))]
         elements = 1
-        for _ in range(header.number("I")):
-            elements *= header.number("Q")
-        block, length = _BLOCKS.get(header.number("I"), (1, 0))
-        end = max(end, header.number("Q") + elements // block * length)
-    data = -(-header.position() // alignment) * alignment
-    return data + end if tensors else header.position()
+        for dimension in dimensions:
+            elements *= dimension
+        block, length = _BLOCKS.get(reader.number("I"), (1, 0))
+        stored = elements // block * length
+        tensors.append(Tensor(name, dimensions[0] if dimensions else 1, elements, stored))
+        end = max(end, reader.number("Q") + stored)
+    declared = metadata.get(_ALIGNMENT)
+    alignment = max(1, declared) if type(declared) is int else _DEFAULT_ALIGNMENT
+    data = -(-reader.position() // alignment) * alignment
+    return Header(metadata, tuple(tensors), data + end if count else reader.position())
 
 
-def _skip_value(header: _Header, kind: int) -> None:
+def _value(reader: _Reader, kind: int) -> Value | None:
+    """None for what is passed over: long arrays, and those of strings and arrays."""
     if kind in _SCALARS:
-        header.skip(_SCALARS[kind])
-    elif kind == _STRING:
-        header.skip(header.number("Q"))
-    elif kind == _ARRAY:
-        of, count = header.number("I"), header.number("Q")
-        if of in _SCALARS:
-            header.skip(_SCALARS[of] * count)
-        else:
-            for _ in range(count):
-                _skip_value(header, of)
-    else:
+        return reader.values(_SCALARS[kind], 1)[0]
+    if kind == _STRING:
+        return reader.text().decode(errors="replace")
+    if kind != _ARRAY:
         raise ValueError(f"its metadata has a value of unknown type {kind}")
+    of, count = reader.number("I"), reader.number("Q")
+    if of in _SCALARS and count <= _FEW:
+        return reader.values(_SCALARS[of], count)
+    if of in _SCALARS:
+        reader.skip(struct.calcsize(f"<{_SCALARS[of]}") * count)
+        return None
+    if of != _STRING:
+        raise ValueError(
+            f"its metadata has an array of type {of}, and models have those of scalars and strings"
+        )
+    for _ in range(count):
+        reader.skip(reader.number("Q"))
+    return None
 
 
 def _refused(path: Path, observed: str) -> GpuwrightError:

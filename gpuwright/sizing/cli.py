@@ -17,7 +17,7 @@ def size(
     model: Annotated[
         str,
         typer.Argument(
-            help="A name (llama-3-70b; --list shows all), a config.json, or the directory with one."
+            help="A name (llama-3-70b; --list shows all), a GGUF file, a config.json or its directory."
         ),
     ] = "",
     on: Annotated[

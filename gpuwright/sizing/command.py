@@ -89,7 +89,7 @@ def _answer(wish: Wish, model: ModelFacts, machine: machines.Machine, rates: Rat
     quantisation = wish.quantisation or model.native
     request = Request(
         model=model,
-        engine=wish.engine or _engine(quantisation),
+        engine=wish.engine or _engine(model, quantisation),
         quantisation=quantisation,
         gpus=machine.gpus,
         context=wish.context,
@@ -103,9 +103,9 @@ def _answer(wish: Wish, model: ModelFacts, machine: machines.Machine, rates: Rat
     return Answer(machine, sizing, _cost(sizing, rates), ())
 
 
-def _engine(quantisation: str) -> str:
-    """The engine that reads the format; vLLM where both do."""
-    return "vllm" if quantisation in ENGINES["vllm"].FORMATS else "llama_cpp"
+def _engine(model: ModelFacts, quantisation: str) -> str:
+    """The engine that reads the format; where both do, llama.cpp for a file of its own and else vLLM."""
+    return "vllm" if not model.file_bytes and quantisation in ENGINES["vllm"].FORMATS else "llama_cpp"
 
 
 def _cost(sizing: Sizing, rates: Rates) -> Cost | None:

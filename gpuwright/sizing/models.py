@@ -1,4 +1,4 @@
-"""A model's facts: from the catalogue, or from a config.json."""
+"""A model's facts: from the catalogue, a config.json, or the header of a GGUF file."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 from gpuwright import catalog
 from gpuwright.errors import GpuwrightError
 from gpuwright.plan.sizing.model import ModelFacts
+from gpuwright.sizing import gguf_file
 from gpuwright.sizing.huggingface import from_config
 
 
@@ -20,6 +21,8 @@ def names() -> list[tuple[str, tuple[str, ...], int]]:
 def find(text: str) -> ModelFacts:
     """The model behind a name or a path. Raises GpuwrightError where there is none, or not enough is said of it."""
     path = Path(text)
+    if path.suffix == ".gguf":
+        return _gguf(path)
     if path.is_dir() or path.suffix == ".json":
         return _config(path / "config.json" if path.is_dir() else path)
     known = {name: row for row in catalog.load().architectures for name in (row.name, *row.aliases)}
@@ -33,6 +36,15 @@ def find(text: str) -> ModelFacts:
         "a name, a config.json or its directory",
         hint,
     )
+
+
+def _gguf(path: Path) -> ModelFacts:
+    try:
+        return gguf_file.read(path)
+    except OSError as error:
+        raise GpuwrightError.of(
+            f"model {path}", error.strerror or str(error), "a GGUF file to read", "Check the path."
+        ) from error
 
 
 def _config(path: Path) -> ModelFacts:

@@ -43,7 +43,8 @@ class ModelFacts:
     """A decoder-only transformer; lengths in elements, `context` in tokens.
 
     `native` is the format that its weights were published in. `window` tokens are all that `window_layers` of the
-    layers look back on. `biases` is none, qkv or all; `norms` counts the norm vectors of a layer.
+    layers look back on. `biases` is none, qkv or all; `norms` counts the norm vectors of a layer. `file_bytes` is what
+    all tensors take in a file of the native format, 0 where nobody looked into one.
     """
 
     name: str
@@ -65,6 +66,7 @@ class ModelFacts:
     latent: Latent | None = None
     window: int = 0
     window_layers: int = 0
+    file_bytes: int = 0
     source: str = ""
 
     @classmethod
