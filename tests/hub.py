@@ -1,9 +1,10 @@
-"""A model hub in miniature: the two requests that gpuwright makes of one, with every request kept."""
+"""A model hub in miniature: the requests that gpuwright makes of one, with every request kept."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -45,7 +46,10 @@ class _Handler(BaseHTTPRequestHandler):
             body = hub.info("/".join(parts[2:4])) if "/".join(parts[2:4]) in hub.repositories else None
         elif parts[2:4] == ["resolve", hub.commit]:
             body = hub.repositories.get("/".join(parts[:2]), {}).get("/".join(parts[4:]))
-        self.send_response(404 if body is None else 200)
+        wanted = re.fullmatch(r"bytes=0-([0-9]+)", self.headers.get("Range", ""))
+        if body is not None and wanted:
+            body = body[: int(wanted[1]) + 1]
+        self.send_response(404 if body is None else 206 if wanted else 200)
         self.send_header("Content-Length", str(len(body or b"")))
         self.end_headers()
         self.wfile.write(body or b"")

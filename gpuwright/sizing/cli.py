@@ -17,7 +17,8 @@ def size(
     model: Annotated[
         str,
         typer.Argument(
-            help="A name (llama-3-70b; --list shows all), a GGUF file, a config.json or its directory."
+            help="A name (llama-3-70b; --list shows all), ORG/NAME or ORG/NAME:FILE.gguf of a hub, a GGUF file, "
+            "a config.json, or what --record wrote."
         ),
     ] = "",
     on: Annotated[
@@ -46,6 +47,12 @@ def size(
     years: Annotated[float, typer.Option("--years", min=0.1, help="A card is written off in.")] = 3.0,
     kwh: Annotated[float, typer.Option("--kwh", min=0, help="US dollars a kilowatt-hour.")] = 0.30,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    record: Annotated[
+        Path | None,
+        typer.Option(
+            "--record", metavar="FILE", help="Of a hub's model: keep its facts, inventories/models/x.json."
+        ),
+    ] = None,
     names: Annotated[bool, typer.Option("--list", help="The models that have a name here.")] = False,
 ) -> None:
     """Will a model fit, with every term; tokens per second and cost. Without a machine: the fewest cards of each kind.
@@ -61,5 +68,5 @@ def size(
         raise typer.Exit(command.show_names())
     if not model:
         raise typer.BadParameter("which model? --list shows those that have a name", param_hint="MODEL")
-    wish = command.Wish(model, tuple(on or ()), fleet, quant, engine, context, users, kv_type)
+    wish = command.Wish(model, tuple(on or ()), fleet, quant, engine, context, users, kv_type, record)
     raise typer.Exit(command.show(wish, Rates(price, years, kwh), as_json))

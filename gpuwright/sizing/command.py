@@ -31,6 +31,7 @@ class Wish:
     context: int
     users: int
     kv_type: str
+    record: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ def show_names() -> int:
 def show(wish: Wish, rates: Rates, as_json: bool) -> int:
     """Print the answer for each machine, the best first."""
     try:
-        model = models.find(wish.model)
+        model = models.find(wish.model, wish.record)
     except GpuwrightError as error:
         view.show_refusals(error.refusals, Console(stderr=True))
         return UNKNOWN
@@ -105,7 +106,7 @@ def _answer(wish: Wish, model: ModelFacts, machine: machines.Machine, rates: Rat
 
 def _engine(model: ModelFacts, quantisation: str) -> str:
     """The engine that reads the format; where both do, llama.cpp for a file of its own and else vLLM."""
-    return "vllm" if not model.file_bytes and quantisation in ENGINES["vllm"].FORMATS else "llama_cpp"
+    return "vllm" if not model.gguf and quantisation in ENGINES["vllm"].FORMATS else "llama_cpp"
 
 
 def _cost(sizing: Sizing, rates: Rates) -> Cost | None:

@@ -47,7 +47,11 @@ def read(path: Path) -> ModelFacts:
     Raises GpuwrightError for a file that is cut, a part of one, or without what sizing needs.
     """
     gguf.check(path)
-    header = gguf.read(path)
+    return of_header(path, gguf.read(path))
+
+
+def of_header(path: Path, header: Header) -> ModelFacts:
+    """The model of a header, of a file that is named `path`. Raises GpuwrightError as `read` does."""
     if _int(path, header, "split.count", 1) > 1:
         raise GpuwrightError.of(
             f"model {path}",
@@ -58,7 +62,7 @@ def read(path: Path) -> ModelFacts:
     model = _shape(path, header)
     stored = sum(tensor.bytes for tensor in header.tensors)
     native = _FILE_TYPES.get(_int(path, header, "general.file_type", -1)) or _nearest(model, stored)
-    return replace(model, native=native, file_bytes=stored)
+    return replace(model, native=native, file_bytes=stored, gguf=True)
 
 
 def _shape(path: Path, header: Header) -> ModelFacts:

@@ -1,4 +1,4 @@
-"""A model's facts: from the catalogue, a config.json, or the header of a GGUF file."""
+"""A model's facts: from the catalogue, a file that was recorded, a config.json, a GGUF file, or a hub."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from gpuwright import catalog
 from gpuwright.errors import GpuwrightError
 from gpuwright.plan.sizing.model import ModelFacts
-from gpuwright.sizing import gguf_file
+from gpuwright.sizing import gguf_file, recorded, repository
 from gpuwright.sizing.huggingface import from_config
 
 
@@ -18,24 +18,35 @@ def names() -> list[tuple[str, tuple[str, ...], int]]:
     return [(row.name, row.aliases, row.parameters) for row in catalog.load().architectures]
 
 
-def find(text: str) -> ModelFacts:
-    """The model behind a name or a path. Raises GpuwrightError where there is none, or not enough is said of it."""
+def find(text: str, record: Path | None = None) -> ModelFacts:
+    """The model behind a name, a path or a hub's repository; one of a hub is written to the file `record` as well.
+
+    Raises GpuwrightError where there is none, or not enough is said of it.
+    """
     path = Path(text)
-    if path.suffix == ".gguf":
+    if record is not None and (path.exists() or repository.reference(text) is None):
+        raise GpuwrightError.of(
+            f"model {text}",
+            "is not on a hub",
+            "ORG/NAME with --record",
+            "Leave --record away: it is here already.",
+        )
+    if path.suffix == ".gguf" and ":" not in text:
         return _gguf(path)
     if path.is_dir() or path.suffix == ".json":
-        return _config(path / "config.json" if path.is_dir() else path)
+        return _json(path / "config.json" if path.is_dir() else path)
     known = {name: row for row in catalog.load().architectures for name in (row.name, *row.aliases)}
     if text.lower() in known:
         return ModelFacts.of(known[text.lower()])
+    if wanted := repository.reference(text):
+        model, listing = repository.read(wanted)
+        if record is not None:
+            recorded.write(record, model, wanted.repo, listing)
+        return model
     close = difflib.get_close_matches(text.lower(), known, n=3)
     hint = f"Did you mean {' or '.join(close)}?" if close else "`gpuwright size --list` shows all."
-    raise GpuwrightError.of(
-        f"model {text}",
-        "no model of this name, and no such file",
-        "a name, a config.json or its directory",
-        hint,
-    )
+    required = "a name, ORG/NAME of a hub, a .gguf file, a config.json or its directory"
+    raise GpuwrightError.of(f"model {text}", "no model of this name, and no such file", required, hint)
 
 
 def _gguf(path: Path) -> ModelFacts:
@@ -47,7 +58,7 @@ def _gguf(path: Path) -> ModelFacts:
         ) from error
 
 
-def _config(path: Path) -> ModelFacts:
+def _json(path: Path) -> ModelFacts:
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -58,6 +69,8 @@ def _config(path: Path) -> ModelFacts:
         raise GpuwrightError.of(
             f"model {path}", f"is no JSON ({error})", "a config.json", "Get it again."
         ) from error
+    if recorded.is_recorded(document):
+        return recorded.parse(path, document)
     if not isinstance(document, dict):
         raise GpuwrightError.of(f"model {path}", "is no JSON object", "a config.json", "Get it again.")
     return from_config(path.absolute().parent.name, document)

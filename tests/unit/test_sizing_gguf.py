@@ -94,7 +94,7 @@ def qwen3_moe(path: Path) -> Path:
 
 def test_a_header_says_what_the_catalogue_says(tmp_path: Path) -> None:
     read, known = models.find(str(qwen3_moe(tmp_path / "m.gguf"))), ModelFacts.of(ROWS["qwen3-30b-a3b"])
-    same = ("name", "native", "file_bytes", "source")
+    same = ("name", "native", "file_bytes", "gguf", "source")
     assert {**vars(read), **{key: vars(known)[key] for key in same}} == vars(known)
     assert read.native == "q8_0"
 

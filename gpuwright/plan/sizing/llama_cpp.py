@@ -6,12 +6,10 @@ Source: llama.cpp b11434, src/llama-model.cpp (splits), src/llama-context.cpp (b
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import cache
 from itertools import accumulate
 
 from gpuwright.catalog.gpus import GpuRow
-from gpuwright.plan.sizing import cache as kv_cache
-from gpuwright.plan.sizing import constants, quantisation
+from gpuwright.plan.sizing import cache, constants, quantisation
 from gpuwright.plan.sizing.model import Matrix, matrices
 from gpuwright.plan.sizing.request import Request
 from gpuwright.plan.sizing.result import Layout, Need, Verdict
@@ -79,9 +77,9 @@ def _units(request: Request, moved: int) -> list[tuple[float, float]]:
     for matrix in matrices(model):
         if not _in_ram(request, matrix, moved):
             weights[matrix.layer if matrix.layer >= 0 else model.layers] += _size(request, matrix)
-    per_token = kv_cache.of_layer(model, request.kv_type)
+    per_token = cache.of_layer(model, request.kv_type)
     held = [
-        kv_cache.cells(model, layer, request.context, request.users, constants.UBATCH) * per_token
+        cache.cells(model, layer, request.context, request.users, constants.UBATCH) * per_token
         for layer in range(model.layers)
     ]
     return list(zip(weights, [*held, 0.0], strict=True))
@@ -113,14 +111,4 @@ def _buffer(request: Request, *, last: bool) -> float:
 
 
 def _size(request: Request, matrix: Matrix) -> float:
-    return quantisation.size(request.quantisation, matrix, request.model, gguf=True) * _of_file(request)
-
-
-@cache
-def _of_file(request: Request) -> float:
-    """What the file's tensors take of what the mixture's rules say; 1 for any format but the file's own."""
-    model = request.model
-    if not model.file_bytes or request.quantisation != model.native:
-        return 1.0
-    by_rule = sum(quantisation.size(model.native, matrix, model, gguf=True) for matrix in matrices(model))
-    return model.file_bytes / by_rule
+    return quantisation.size(request.quantisation, matrix, request.model, gguf=True)

@@ -44,7 +44,7 @@ class ModelFacts:
 
     `native` is the format that its weights were published in. `window` tokens are all that `window_layers` of the
     layers look back on. `biases` is none, qkv or all; `norms` counts the norm vectors of a layer. `file_bytes` is what
-    all tensors take in a file of the native format, 0 where nobody looked into one.
+    all tensors take in files of the native format (`gguf`, or safetensors), 0 where nobody looked at them.
     """
 
     name: str
@@ -67,6 +67,7 @@ class ModelFacts:
     window: int = 0
     window_layers: int = 0
     file_bytes: int = 0
+    gguf: bool = False
     source: str = ""
 
     @classmethod

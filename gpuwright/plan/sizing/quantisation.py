@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 from gpuwright.plan.sizing import gguf_mix
-from gpuwright.plan.sizing.model import Matrix, ModelFacts
+from gpuwright.plan.sizing.model import Matrix, ModelFacts, matrices
 
 # Formats of safetensors: bits of a linear layer's element with its scales; the rest stays at 16.
 # 4 bits in groups of 128: a 16-bit scale and a 4-bit zero point for each group. FP8 and INT8: a scale for each row or
@@ -29,7 +31,19 @@ _NOT_LINEAR = ("embedding", "output", "router", "vectors")
 
 def size(quantisation: str, matrix: Matrix, model: ModelFacts, *, gguf: bool) -> float:
     """Bytes of the whole matrix. Raises KeyError for a format that is not in SAFETENSORS, or with gguf in GGUF."""
+    return _by_rule(quantisation, matrix, model, gguf) * _of_file(quantisation, model, gguf)
+
+
+def _by_rule(quantisation: str, matrix: Matrix, model: ModelFacts, gguf: bool) -> float:
     return matrix.elements * bits(quantisation, matrix, model, gguf=gguf) / _BITS
+
+
+@cache
+def _of_file(quantisation: str, model: ModelFacts, gguf: bool) -> float:
+    """What the files really take of what the rules say, in their own format: makers leave some layers as they were."""
+    if not model.file_bytes or quantisation != model.native or gguf != model.gguf:
+        return 1.0
+    return model.file_bytes / sum(_by_rule(quantisation, matrix, model, gguf) for matrix in matrices(model))
 
 
 def bits(quantisation: str, matrix: Matrix, model: ModelFacts, *, gguf: bool) -> float:
