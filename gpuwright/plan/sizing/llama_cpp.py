@@ -61,7 +61,6 @@ def _layout(request: Request, moved: int) -> Layout:
         )
     host = sum(_size(request, matrix) for matrix in matrices(model) if _in_ram(request, matrix, moved))
     return Layout(
-        kind="single" if len(gpus) == 1 else "layers",
         tensor=1,
         pipeline=1,
         needs=tuple(needs),

@@ -178,12 +178,7 @@ def _ffn(model: ModelFacts, layer: int) -> Iterator[Matrix]:
     if experts is None or layer < experts.dense_layers:
         yield from _gated(layer, hidden, model.ffn)
         return
-    for role, columns, rows in (
-        ("gate", hidden, experts.ffn),
-        ("up", hidden, experts.ffn),
-        ("down", experts.ffn, hidden),
-    ):
-        yield Matrix(role, layer, columns, rows, experts.count, experts.active, expert=True)  # type: ignore[arg-type]
+    yield from _gated(layer, hidden, experts.ffn, experts)
     if experts.shared_ffn:
         yield from _gated(layer, hidden, experts.shared_ffn)
     yield Matrix("router", layer, hidden, experts.count)
@@ -191,7 +186,8 @@ def _ffn(model: ModelFacts, layer: int) -> Iterator[Matrix]:
         yield Matrix("vectors", layer, 1, experts.count * (2 * experts.ffn + hidden + 1))
 
 
-def _gated(layer: int, hidden: int, ffn: int) -> Iterator[Matrix]:
-    yield Matrix("gate", layer, hidden, ffn)
-    yield Matrix("up", layer, hidden, ffn)
-    yield Matrix("down", layer, ffn, hidden)
+def _gated(layer: int, hidden: int, ffn: int, experts: Experts | None = None) -> Iterator[Matrix]:
+    count, active = (experts.count, experts.active) if experts else (1, 1)
+    yield Matrix("gate", layer, hidden, ffn, count, active, experts is not None)
+    yield Matrix("up", layer, hidden, ffn, count, active, experts is not None)
+    yield Matrix("down", layer, ffn, hidden, count, active, experts is not None)

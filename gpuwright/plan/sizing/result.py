@@ -41,13 +41,12 @@ class Need:
 
 @dataclass(frozen=True)
 class Layout:
-    """How a model lies on GPUs: `tensor` parallel, `pipeline` stages, or `layers` split; `host` bytes are in RAM.
+    """How a model lies on GPUs: `tensor` parallel, in `pipeline` stages, or with its layers split where both are 1.
 
-    `host_layers` layers have their experts there. `step_s` is the time in which each user gets a token, in seconds;
-    None where the GPUs' bandwidth is not known.
+    `host` bytes are in RAM, with the experts of `host_layers` layers. `step_s` is the time in which each user gets a
+    token, in seconds; None where the GPUs' bandwidth is not known.
     """
 
-    kind: Literal["single", "tensor", "pipeline", "layers"]
     tensor: int
     pipeline: int
     needs: tuple[Need, ...]
@@ -63,9 +62,9 @@ class Layout:
     @property
     def label(self) -> str:
         """In the engines' words."""
-        if self.kind == "single":
+        if len(self.needs) == 1:
             text = "one GPU"
-        elif self.kind == "layers":
+        elif self.tensor == self.pipeline == 1:
             text = f"layer split over {len(self.needs)}"
         else:
             parts = [f"tensor parallel {self.tensor}"] if self.tensor > 1 else []

@@ -52,45 +52,49 @@ def capability(gpu: GpuRow) -> int:
 
 def _layout(request: Request, tensor: int, pipeline: int) -> Layout:
     model = request.model
-    per_layer = [0.0] * model.layers
-    ends = {"embedding": 0.0, "output": 0.0}
-    for matrix in matrices(model):
-        size = quantisation.size(request.quantisation, _padded(request, matrix), model, gguf=False)
-        size /= _divided(matrix, tensor)
-        if matrix.layer >= 0:
-            per_layer[matrix.layer] += size
-        elif matrix.role in ends:
-            ends[matrix.role] += size
-    if model.tied:
-        ends["output"] = ends["embedding"]
+    per_layer, embedding, output = _weights(request, tensor)
     kv = cache.of_layer(model, request.kv_type, tensor)
     held = [
         kv * cache.cells(model, layer, request.context, request.users, constants.VLLM_BATCH)
         for layer in range(model.layers)
     ]
+    collective = constants.COLLECTIVE_BYTES if len(request.gpus) > 1 else 0.0
     needs = []
-    stages = _stages(model.layers, pipeline)
-    for stage, (first, last) in enumerate(stages):
-        weights = sum(per_layer[first:last])
-        weights += ends["embedding"] if stage == 0 else 0
-        weights += ends["output"] if stage == pipeline - 1 and not (model.tied and pipeline == 1) else 0
-        for rank in range(tensor):
-            gpu = request.gpus[stage * tensor + rank]
+    for stage, (first, last) in enumerate(_stages(model.layers, pipeline)):
+        ends = (embedding if stage == 0 else 0.0) + (output if stage == pipeline - 1 else 0.0)
+        for gpu in request.gpus[stage * tensor : (stage + 1) * tensor]:
             memory = (gpu.visible_bytes - constants.RESERVED_BYTES) * request.utilisation
             needs.append(
                 Need(
                     gpu.name,
-                    weights=weights,
+                    weights=sum(per_layer[first:last]) + ends,
                     cache=sum(held[first:last]),
                     workspace=_activations(model, tensor) + constants.VLLM_GRAPHS_BYTES,
-                    runtime=constants.CONTEXT_BYTES
-                    + (constants.COLLECTIVE_BYTES if len(request.gpus) > 1 else 0),
+                    runtime=constants.CONTEXT_BYTES + collective,
                     memory=memory,
                     margin=memory * constants.VLLM_MARGIN_SHARE,
                 )
             )
-    kind = "single" if len(request.gpus) == 1 else "tensor" if pipeline == 1 else "pipeline"
-    return Layout(kind, tensor, pipeline, tuple(needs))  # type: ignore[arg-type]
+    return Layout(tensor, pipeline, tuple(needs))
+
+
+def _weights(request: Request, tensor: int) -> tuple[list[float], float, float]:
+    """Bytes of each layer, of the embedding and of the output, on one of `tensor` GPUs."""
+    model = request.model
+    per_layer = [0.0] * model.layers
+    embedding = output = 0.0
+    for matrix in matrices(model):
+        size = quantisation.size(request.quantisation, _padded(request, matrix), model, gguf=False)
+        size /= _divided(matrix, tensor)
+        if matrix.layer >= 0:
+            per_layer[matrix.layer] += size
+        elif matrix.role == "embedding":
+            embedding += size
+        else:
+            output += size
+    # With more than one stage the last has the embedding once more, where it is the output as well.
+    tied_elsewhere = model.tied and len(request.gpus) > tensor
+    return per_layer, embedding, embedding if tied_elsewhere else output
 
 
 def _padded(request: Request, matrix: Matrix) -> Matrix:
