@@ -23,7 +23,9 @@ def size(
     ] = "",
     on: Annotated[
         list[str] | None,
-        typer.Option("--on", metavar="MACHINE", help="2x4090, 8xH200, a facts file or a host; repeatable."),
+        typer.Option(
+            "--on", metavar="MACHINE", help='2x4090, "8xH200 SXM", a facts file or a host; repeatable.'
+        ),
     ] = None,
     fleet: Annotated[
         Path | None, typer.Option("--fleet", metavar="INVENTORY", help="All hosts of it, the best first.")

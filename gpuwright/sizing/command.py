@@ -80,8 +80,7 @@ def _fewest(wish: Wish, model: ModelFacts, rates: Rates) -> Iterator[Answer]:
     for offer in machines.offers():
         answers = [_answer(wish, model, machine, rates) for machine in offer]
         fitting = [each for each in answers if each.sizing and each.sizing.verdict == "PASS"]
-        chosen = fitting[0] if fitting else answers[-1]
-        yield Answer(chosen.machine, chosen.sizing, chosen.cost, ())
+        yield fitting[0] if fitting else answers[-1]
 
 
 def _answer(wish: Wish, model: ModelFacts, machine: machines.Machine, rates: Rates) -> Answer:

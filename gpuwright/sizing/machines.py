@@ -16,7 +16,7 @@ from gpuwright.plan.peers import cards
 from gpuwright.planning import targets
 from gpuwright.settings import read_settings
 
-_COUNTED = re.compile(r"(?:(?P<count>[0-9]+) ?x ?)(?P<name>.+)", re.IGNORECASE)
+_COUNTED = re.compile(r"(?P<count>[0-9]{1,2}) ?x ?(?P<name>.+)", re.IGNORECASE)
 _COUNTS = (1, 2, 3, 4, 6, 8)
 
 
@@ -36,6 +36,8 @@ def read(on: tuple[str, ...], fleet: Path | None) -> Iterator[Machine]:
         counted = _COUNTED.fullmatch(argument.strip())
         if counted:
             yield _cards(argument, int(counted["count"]), counted["name"])
+        elif _closest(argument):
+            yield _cards(argument, 1, argument)
         else:
             yield from (_host(target) for target in targets.read([argument], None, ()))
     if fleet is not None:
@@ -62,23 +64,30 @@ def _cards(argument: str, count: int, name: str) -> Machine:
 
 
 def _row(name: str) -> GpuRow:
-    """The card of which all words are in the catalogue's name, or the one that has no other words beside them."""
-    wanted = _words(name)
-    found = {row.name: row for row in catalog.load().gpus.rows if wanted <= _words(row.name)}
-    fewest = min((len(_words(each)) for each in found), default=0)
-    closest = [each for each in found if len(_words(each)) == fewest]
+    """The one card that is meant. Raises GpuwrightError where it is none, or could be several."""
+    closest = _closest(name)
     if len(closest) == 1:
-        return found[closest[0]]
+        return closest[0]
     if not closest:
-        remedy = 'Use words of its name: 4090, W7900, "H100 SXM"; docs/planning.md says how cards come in.'
+        remedy = 'Use words of its name: 4090, W7900, "H100 SXM".'
         raise GpuwrightError.of(f"card {name}", "the catalogue does not know it", "a known card", remedy)
-    raise GpuwrightError.of(
-        f"card {name}", f"could be {', '.join(closest)}", "one card", "Add a word that tells them."
-    )
+    remedy = "Add a word that tells them."
+    names = ", ".join(row.name for row in closest)
+    raise GpuwrightError.of(f"card {name}", f"could be {names}", "one card", remedy)
+
+
+def _closest(name: str) -> list[GpuRow]:
+    """Cards with all words of `name` in theirs, and fewest others beside them."""
+    wanted = _words(name)
+    found = {row.name: row for row in catalog.load().gpus.rows if wanted and wanted <= _words(row.name)}
+    fewest = min((len(_words(each)) for each in found), default=0)
+    return [row for each, row in found.items() if len(_words(each)) == fewest]
 
 
 def _words(name: str) -> set[str]:
-    return {word for word in re.split(r"[^a-z0-9]+", name.lower()) if word}
+    """Apart where people write together: RTX4090, 7900XTX, H100SXM."""
+    apart = re.sub(r"(?<=[0-9])(?=[a-z])|(?<=[a-z]{3})(?=[0-9])", " ", name.lower())
+    return {word for word in re.split(r"[^a-z0-9]+", apart) if word}
 
 
 def _host(target: targets.Target) -> Machine:

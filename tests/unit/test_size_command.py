@@ -53,6 +53,12 @@ def test_without_a_machine_the_fewest_cards_of_each_kind() -> None:
     assert "1x Radeon PRO W7900" in out
 
 
+def test_a_card_without_a_number_is_one() -> None:
+    code, out, _ = run("llama-3.1-8b", "--on", "7900XTX", "--quant", "q4_k_m")
+    assert code == 0
+    assert "on 1x Radeon RX 7900 XTX" in out
+
+
 def test_a_recorded_host_and_its_memory() -> None:
     code, out, _ = run(
         "qwen3-30b-a3b", "--quant", "q4_k_m", "--on", str(FLEET / "debian13-2x4090" / "facts.json")
@@ -79,7 +85,8 @@ def test_json_has_the_terms_in_bytes() -> None:
         (("llama-3-8b", "--on", "0x4090"), "has no card"),
         (("llama-3-8b", "--on", "nowhere/facts.json"), "No such file"),
         (("llama-3-8b", "--on", "1xW7900", "--quant", "awq"), "no awq kernels for AMD"),
-        (("llama-3-8b", "--on", "1x3090", "--quant", "fp8"), "sm_86 has no FP8 arithmetic"),
+        (("llama-3-8b", "--on", "1xT4", "--quant", "fp8"), "sm_75 has no FP8 kernels"),
+        (("llama-3-8b", "--context", "9000"), "knows 8192 tokens"),
         (("llama-3-8b", "--on", "1x4090", "--quant", "q9_z"), "does not read it"),
         (("llama-3-8b", "--on", "1x4090", "--context", "9000"), "knows 8192 tokens"),
     ],

@@ -48,6 +48,7 @@ def test_deepseek_r1_in_fp8_wants_eight_h200() -> None:
         ("qwen2.5-72b", "gptq", 8, "29568 / 8 = 3696 is no multiple of the 128"),
         ("qwen2.5-32b", "bf16", 8, None),  # 8 key-value heads
         ("qwen3-235b-a22b", "bf16", 8, None),  # 4, repeated
+        ("qwen3-235b-a22b", "fp8", 8, "1536 / 8 = 192 is no multiple of the 128"),  # vllm#17569
         ("phi-4", "bf16", 4, "10 key-value heads cannot be divided by, or repeated on, 4"),
         ("deepseek-v3", "bf16", 8, None),  # MLA: no heads to divide
     ],
@@ -96,11 +97,20 @@ def test_a_latent_cache_is_not_divided() -> None:
             "format awq on Radeon PRO W7900",
             "no awq kernels for AMD",
         ),
-        ({"engine": "vllm", "quantisation": "fp8"}, "format fp8 on Radeon PRO W7900", "gfx1100 has no FP8"),
         (
-            {"engine": "vllm", "quantisation": "fp8", "gpus": (GPUS["GeForce RTX 3090"],) * 2},
-            "format fp8 on GeForce RTX 3090",
-            "sm_86 has no FP8",
+            {"engine": "vllm", "quantisation": "fp8"},
+            "format fp8 on Radeon PRO W7900",
+            "gfx1100 has no FP8 kernels",
+        ),
+        (
+            {"engine": "vllm", "quantisation": "fp8", "gpus": (GPUS["Tesla T4"],) * 2},
+            "format fp8 on Tesla T4",
+            "sm_75 has no FP8",
+        ),
+        (
+            {"engine": "vllm", "quantisation": "bf16", "gpus": (GPUS["Tesla P40"],)},
+            "vLLM on Tesla P40",
+            "it is sm_61",
         ),
         ({"gpus": (W7900, RTX_4090)}, "GPUs", "Radeon PRO W7900, GeForce RTX 4090"),
     ],
@@ -119,6 +129,15 @@ def test_the_longest_context_that_still_fits() -> None:
     assert 4096 <= tokens < 131072
     assert size(replace(asked, context=tokens)).verdict == "TIGHT"
     assert size(replace(asked, context=tokens + 256)).verdict == "NO"
+
+
+def test_of_unequal_cards_each_reads_its_share() -> None:
+    slow, fast = GPUS["Tesla P40"], GPUS["GeForce RTX 3090"]
+    asked = Request(MODELS["llama-3.1-8b"], "llama_cpp", "q8_0", (slow, fast), 4096, 1, "f16")
+    times = {}
+    for gpus in ((slow, slow), (slow, fast), (fast, fast)):
+        times[gpus] = size(replace(asked, gpus=gpus)).layouts[0].step_s or 0.0
+    assert times[fast, fast] < times[slow, fast] < times[slow, slow]
 
 
 ORDER = {"PASS": 0, "TIGHT": 1, "NO": 2}

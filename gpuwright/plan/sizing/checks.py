@@ -10,8 +10,10 @@ from gpuwright.plan.sizing.request import Request
 _FORMATS = {"llama_cpp": llama_cpp.FORMATS, "vllm": vllm.FORMATS}
 _FP8 = ("fp8", "fbgemm_fp8")
 _NVIDIA_ONLY = ("awq", "gptq", "w4a16")
-_MATRIX_CDNA3 = ("gfx942", "gfx950")
-_FP8_RDNA4 = ("gfx1200", "gfx1201")
+# What vLLM's images are built for.
+_OLDEST, _MARLIN = 75, 80
+_AMD = ("gfx90a", "gfx942", "gfx950", "gfx1100", "gfx1101", "gfx1150", "gfx1151", "gfx1200", "gfx1201")
+_AMD_FP8 = ("gfx942", "gfx950", "gfx1200", "gfx1201")
 SOURCE = "vLLM 0.33, docs/features/quantization/README.md"
 
 
@@ -39,20 +41,24 @@ def _cards(request: Request) -> tuple[Refusal, ...]:
     found = []
     for gpu in dict.fromkeys(request.gpus):
         subject = f"format {request.quantisation} on {gpu.name}"
-        if request.quantisation in _FP8 and not _has_fp8(gpu.vendor, gpu.target, vllm.capability(gpu)):
-            remedy = "Use w8a8 (INT8) or awq of the same model, or llama.cpp with q8_0."
-            required = "Ada or newer, CDNA 3 or RDNA 4: FP8 is computed there"
-            found.append(Refusal(subject, f"{gpu.target} has no FP8 arithmetic", required, remedy))
-        if request.quantisation in _NVIDIA_ONLY and gpu.vendor != NVIDIA:
+        capability = vllm.capability(gpu)
+        if not (capability >= _OLDEST if gpu.vendor == NVIDIA else gpu.target in _AMD):
+            required = f"compute capability 7.5 or newer, or {', '.join(_AMD)}"
+            remedy = "Use llama.cpp: --engine llama_cpp --quant q8_0."
+            found.append(Refusal(f"vLLM on {gpu.name}", f"it is {gpu.target}", required, remedy))
+        elif request.quantisation in _FP8 and not (
+            capability >= _MARLIN if gpu.vendor == NVIDIA else gpu.target in _AMD_FP8
+        ):
+            # From Ampere on: its weights stay at 8 bits, arithmetic is done at 16 (vLLM docs, FP8 W8A8).
+            remedy = "Use bf16, or llama.cpp with q8_0; on NVIDIA w8a8 (INT8) or awq of the same model."
+            required = "Ampere or newer, CDNA 3 or RDNA 4"
+            found.append(Refusal(subject, f"{gpu.target} has no FP8 kernels", required, remedy))
+        elif request.quantisation in _NVIDIA_ONLY and gpu.vendor != NVIDIA:
             remedy = "Use fp8 or bf16 in vLLM, or a GGUF file with llama.cpp."
             found.append(
                 Refusal(subject, f"vLLM has no {request.quantisation} kernels for AMD", SOURCE, remedy)
             )
     return tuple(found)
-
-
-def _has_fp8(vendor: str, target: str, capability: int) -> bool:
-    return capability >= vllm.ADA if vendor == NVIDIA else target in (*_MATRIX_CDNA3, *_FP8_RDNA4)
 
 
 def _context(request: Request) -> tuple[Refusal, ...]:

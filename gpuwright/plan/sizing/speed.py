@@ -44,8 +44,8 @@ def step_seconds(request: Request, layout: Layout, depth: int) -> float | None:
 
 def step_of(request: Request, layout: Layout, depth: int) -> Step | None:
     """What a step is made of; None where a card's bandwidth is not known."""
-    bandwidths = [gpu.bandwidth_gbs for gpu in request.gpus if gpu.bandwidth_gbs is not None]
-    if len(bandwidths) < len(request.gpus):
+    slowness = _slowness(request, layout)
+    if slowness is None:
         return None
     model = request.model
     device, host = _read(request, layout)
@@ -57,13 +57,25 @@ def step_of(request: Request, layout: Layout, depth: int) -> Step | None:
     heads = 1 if model.latent else min(layout.tensor, model.kv_heads)
     link = "fabric" if all(gpu.link in FABRICS for gpu in request.gpus) else "pcie"
     return Step(
-        read_s=(device / layout.tensor + kv / heads) / (min(bandwidths) * 1e9),
+        read_s=(device / layout.tensor + kv / heads) * slowness,
         host_s=host / constants.HOST_BANDWIDTH,
         reduce_s=2 * model.layers * constants.ALL_REDUCE_S[link] if layout.tensor > 1 else 0.0,
         compute_s=_compute(request, layout),
         layers=model.layers,
         expert_layers=model.layers - model.experts.dense_layers if model.experts else 0,
     )
+
+
+def _slowness(request: Request, layout: Layout) -> float | None:
+    """Seconds for a byte: of tensor-parallel GPUs the slowest, else of each by its share of the weights."""
+    known = [gpu.bandwidth_gbs for gpu in request.gpus if gpu.bandwidth_gbs]
+    if len(known) < len(request.gpus):
+        return None
+    if layout.tensor > 1:
+        return 1 / (min(known) * 1e9)
+    whole = sum(need.weights for need in layout.needs)
+    parts = zip(layout.needs, known, strict=True)
+    return sum(need.weights / whole / (bandwidth * 1e9) for need, bandwidth in parts)
 
 
 def _read(request: Request, layout: Layout) -> tuple[float, float]:

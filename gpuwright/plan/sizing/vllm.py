@@ -38,7 +38,7 @@ def invalid(model: ModelFacts, format_: str, tensor: int) -> str | None:
         return f"{kv} key-value heads cannot be divided by, or repeated on, {tensor} GPUs"
     group = _GROUPED.get(format_)
     width = model.experts.ffn if model.experts else model.ffn
-    if group and tensor > 1 and width % tensor == 0 and (width // tensor) % group and model.experts is None:
+    if group and tensor > 1 and width % tensor == 0 and (width // tensor) % group:
         return f"{width} / {tensor} = {width // tensor} is no multiple of the {group} weights of a {format_} group"
     if width % tensor:
         return f"a feed-forward width of {width} is not divisible by {tensor}"
