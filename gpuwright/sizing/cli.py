@@ -38,7 +38,10 @@ def size(
         Literal["llama_cpp", "vllm"] | None,
         typer.Option("--engine", help="Else the one that reads the format."),
     ] = None,
-    context: Annotated[int, typer.Option("--context", min=1, help="Tokens of each user.")] = 8192,
+    context: Annotated[
+        int | None,
+        typer.Option("--context", min=1, help="Tokens of each user; else 8192, or what the model knows."),
+    ] = None,
     users: Annotated[int, typer.Option("--users", min=1, help="Served at the same time.")] = 1,
     kv_type: Annotated[
         Literal["f16", "q8_0", "q4_0", "fp8"], typer.Option("--kv-type", help="Of the key-value cache.")

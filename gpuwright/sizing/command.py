@@ -15,6 +15,7 @@ from gpuwright.plan.sizing.cost import Cost, Rates, cost
 from gpuwright.plan.sizing.model import ModelFacts
 from gpuwright.sizing import machines, models, view
 
+_CONTEXT = 8192
 FITS, UNKNOWN, FITS_NOT = 0, 1, 2
 _ORDER = {"PASS": 0, "TIGHT": 1, "NO": 2}
 
@@ -28,7 +29,7 @@ class Wish:
     fleet: Path | None
     quantisation: str | None
     engine: str | None
-    context: int
+    context: int | None
     users: int
     kv_type: str
     record: Path | None = None
@@ -64,7 +65,7 @@ def show(wish: Wish, rates: Rates, as_json: bool) -> int:
     answers.sort(key=_rank)
     console = Console()
     if as_json:
-        view.print_json(wish.context, wish.users, answers)
+        view.print_json(answers)
     elif len(answers) == 1:
         view.show_one(answers[0], console)
     else:
@@ -78,21 +79,25 @@ def show(wish: Wish, rates: Rates, as_json: bool) -> int:
 def _fewest(wish: Wish, model: ModelFacts, rates: Rates) -> Iterator[Answer]:
     """For each kind of card the fewest that pass; where none do, the most."""
     for offer in machines.offers():
-        answers = [_answer(wish, model, machine, rates) for machine in offer]
-        fitting = [each for each in answers if each.sizing and each.sizing.verdict == "PASS"]
-        yield fitting[0] if fitting else answers[-1]
+        answer = None
+        for machine in offer:
+            answer = _answer(wish, model, machine, rates)
+            if answer.refusals or (answer.sizing and answer.sizing.verdict == "PASS"):
+                break
+        if answer is not None:
+            yield answer
 
 
 def _answer(wish: Wish, model: ModelFacts, machine: machines.Machine, rates: Rates) -> Answer:
     if machine.refusals:
         return Answer(machine, None, None, machine.refusals)
-    quantisation = wish.quantisation or model.native
+    quantisation = (wish.quantisation or model.native).lower()
     request = Request(
         model=model,
         engine=wish.engine or _engine(model, quantisation),
         quantisation=quantisation,
         gpus=machine.gpus,
-        context=wish.context,
+        context=wish.context or min(_CONTEXT, model.context),
         users=wish.users,
         kv_type=wish.kv_type,
         host_bytes=machine.host_bytes,

@@ -73,6 +73,8 @@ def _shape(path: Path, header: Header) -> ModelFacts:
         return _int(path, header, f"{architecture}.{key}", default)
 
     layers, hidden, heads = number("block_count"), number("embedding_length"), number("attention.head_count")
+    if not heads or not all(tensor.columns for tensor in header.tensors):
+        raise _lacks(path, "attention heads, or a tensor is empty")
     latent = None
     head_dim = number("attention.key_length", hidden // heads)
     if kv_rank := number("attention.kv_lora_rank", 0):

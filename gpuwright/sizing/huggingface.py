@@ -22,10 +22,13 @@ _KINDS = {
     "gemma3_text": ("gemma3", "none", True, 4),
     "deepseek_v2": ("deepseek2", "none", False, 2),
     "deepseek_v3": ("deepseek2", "none", False, 2),
+    "kimi_k2": ("deepseek2", "none", False, 2),
     "gpt_oss": ("gpt-oss", "all", False, 2),
 }
 _TIED = ("gemma2", "gemma3_text")
-_NATIVE = {"fp8": "fp8", "mxfp4": "mxfp4", "awq": "awq", "gptq": "gptq", "fbgemm_fp8": "fbgemm_fp8"}
+_NATIVE = ("fp8", "mxfp4", "awq", "gptq", "fbgemm_fp8")
+_COMPRESSED = {("int", 4): "w4a16", ("int", 8): "w8a8", ("float", 8): "fp8", ("float", 4): "nvfp4"}
+_MODELOPT = {"FP8": "fp8", "NVFP4": "nvfp4"}
 
 
 def from_config(name: str, document: Config) -> ModelFacts:
@@ -56,8 +59,8 @@ def from_config(name: str, document: Config) -> ModelFacts:
         else _or(config, "head_dim", hidden // heads),
         ffn=_number(name, config, "intermediate_size"),
         vocab=_number(name, config, "vocab_size"),
-        context=_number(name, config, "max_position_embeddings"),
-        native=_native(document),
+        context=_context(name, config),
+        native=_native(name, document),
         tied=bool(config.get("tie_word_embeddings", document.get("tie_word_embeddings", kind in _TIED))),
         biases=biases,
         qk_norm=qk_norm,
@@ -111,11 +114,43 @@ def _window_layers(config: Config, layers: int) -> int:
     return layers - layers // pattern if pattern else layers
 
 
-def _native(document: Config) -> str:
+def _native(name: str, document: Config) -> str:
+    """The format of the weights. Raises GpuwrightError for one that is not known: 16 bits would be a guess."""
     quantised = document.get("quantization_config")
-    if isinstance(quantised, dict):
-        return _NATIVE.get(str(quantised.get("quant_method", "")), "bf16")
-    return "bf16"
+    if not isinstance(quantised, dict):
+        return "bf16"
+    method, bits = str(quantised.get("quant_method", "")), quantised.get("bits", 4)
+    if method in _NATIVE and (method not in ("awq", "gptq") or bits == 4):
+        return method
+    if method == "compressed-tensors" and (format_ := _COMPRESSED.get(_compressed(quantised))):
+        return format_
+    if method == "modelopt" and (format_ := _MODELOPT.get(str(quantised.get("quant_algo")))):
+        return format_
+    remedy = "Size it by name with --quant and the nearest of them."
+    known = ", ".join((*_NATIVE, "compressed-tensors", "modelopt"))
+    raise GpuwrightError.of(
+        f"model {name}", f"its weights are {method or 'quantised'}, {bits} bits", known, remedy
+    )
+
+
+def _compressed(quantised: Config) -> tuple[str, int]:
+    """Type and bits of the weights of compressed-tensors' first group."""
+    groups = quantised.get("config_groups")
+    first = next(iter(groups.values()), None) if isinstance(groups, dict) else None
+    weights = first.get("weights") if isinstance(first, dict) else None
+    return (str(weights.get("type")), _or(weights, "num_bits", 0)) if isinstance(weights, dict) else ("", 0)
+
+
+def _context(name: str, config: Config) -> int:
+    """What it was trained for, and what its own scaling of positions makes of that."""
+    trained = _number(name, config, "max_position_embeddings")
+    scaling = config.get("rope_scaling")
+    if not isinstance(scaling, dict):
+        return trained
+    factor, original = scaling.get("factor"), _or(scaling, "original_max_position_embeddings", 0)
+    if not isinstance(factor, int | float) or not original:
+        return trained
+    return max(trained, int(original * factor))
 
 
 def _number(name: str, config: Config, key: str) -> int:

@@ -17,6 +17,8 @@ from gpuwright.planning import targets
 from gpuwright.settings import read_settings
 
 _COUNTED = re.compile(r"(?P<count>[0-9]{1,2}) ?x ?(?P<name>.+)", re.IGNORECASE)
+# Words that tell nobody which card it is.
+_BRANDS = {"geforce", "radeon", "instinct", "tesla", "rtx", "rx", "generation"}
 _COUNTS = (1, 2, 3, 4, 6, 8)
 
 
@@ -44,12 +46,10 @@ def read(on: tuple[str, ...], fleet: Path | None) -> Iterator[Machine]:
         yield from (_host(target) for target in targets.read([str(fleet)], None, ()))
 
 
-def offers() -> Iterator[tuple[Machine, ...]]:
-    """For each kind of card that has a price, one to eight of it in one machine."""
-    rows = {row.name: row for row in catalog.load().gpus.rows}
-    for price in catalog.load().prices:
-        row = rows[price.gpu]
-        yield tuple(Machine(f"{count}x {row.name}", (row,) * count) for count in _COUNTS)
+def offers() -> Iterator[Iterator[Machine]]:
+    """For each kind of card whose memory somebody looked at, one to eight of it in one machine."""
+    for row in (row for row in catalog.load().gpus.rows if row.visible_mib):
+        yield (Machine(f"{count}x {row.name}", (row,) * count) for count in _COUNTS)
 
 
 def _cards(argument: str, count: int, name: str) -> Machine:
@@ -79,9 +79,11 @@ def _row(name: str) -> GpuRow:
 def _closest(name: str) -> list[GpuRow]:
     """Cards with all words of `name` in theirs, and fewest others beside them."""
     wanted = _words(name)
-    found = {row.name: row for row in catalog.load().gpus.rows if wanted and wanted <= _words(row.name)}
-    fewest = min((len(_words(each)) for each in found), default=0)
-    return [row for each, row in found.items() if len(_words(each)) == fewest]
+    if not wanted:
+        return []
+    found = {row.name: row for row in catalog.load().gpus.rows if wanted <= _words(row.name)}
+    fewest = min((len(_words(each) - _BRANDS) for each in found), default=0)
+    return [row for each, row in found.items() if len(_words(each) - _BRANDS) == fewest]
 
 
 def _words(name: str) -> set[str]:
@@ -105,6 +107,7 @@ def _host(target: targets.Target) -> Machine:
 def _planned(name: str, facts: HostFacts, plan: HostPlan) -> Machine:
     gpus = tuple(card.row for card in cards(facts, plan.gpus, catalog.load()))
     if gpus:
-        return Machine(name, gpus, facts.memory_bytes)
+        shared = sum(gpu.visible_bytes for gpu in gpus if gpu.kind == "integrated")
+        return Machine(name, gpus, max(0, facts.memory_bytes - shared))
     refusal = Refusal(f"host {name}", "has no GPU to compute with", "one or more", "Services run on its CPU.")
     return Machine(name, (), facts.memory_bytes, (refusal,))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from gpuwright import catalog
 from gpuwright.errors import GpuwrightError
-from gpuwright.plan.sizing.model import ModelFacts
+from gpuwright.plan.sizing.model import ModelFacts, impossible
 from gpuwright.sizing import gguf_file, recorded, repository
 from gpuwright.sizing.huggingface import from_config
 
@@ -21,8 +21,16 @@ def names() -> list[tuple[str, tuple[str, ...], int]]:
 def find(text: str, record: Path | None = None) -> ModelFacts:
     """The model behind a name, a path or a hub's repository; one of a hub is written to the file `record` as well.
 
-    Raises GpuwrightError where there is none, or not enough is said of it.
+    Raises GpuwrightError where there is none, not enough is said of it, or what is said cannot be.
     """
+    model = _find(text, record)
+    if wrong := impossible(model):
+        remedy = "Get its config.json, header or record again."
+        raise GpuwrightError.of(f"model {text}", wrong, "the shape of a transformer", remedy)
+    return model
+
+
+def _find(text: str, record: Path | None) -> ModelFacts:
     path = Path(text)
     if record is not None and (path.exists() or repository.reference(text) is None):
         raise GpuwrightError.of(
@@ -65,7 +73,7 @@ def _json(path: Path) -> ModelFacts:
         raise GpuwrightError.of(
             f"model {path}", error.strerror or str(error), "a config.json to read", "Check the path."
         ) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise GpuwrightError.of(
             f"model {path}", f"is no JSON ({error})", "a config.json", "Get it again."
         ) from error

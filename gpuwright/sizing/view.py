@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
@@ -14,8 +14,9 @@ from rich.text import Text
 
 from gpuwright.errors import Refusal
 from gpuwright.plan.model import Json
-from gpuwright.plan.sizing import Sizing, most_tokens
+from gpuwright.plan.sizing import Sizing, flags, most_tokens
 from gpuwright.plan.sizing.constants import BAND, GIB
+from gpuwright.plan.sizing.cost import Cost
 from gpuwright.plan.sizing.model import ModelFacts
 from gpuwright.plan.sizing.result import Layout, Need
 
@@ -54,7 +55,7 @@ def show_one(answer: Answer, console: Console) -> None:
                 need.free,
             )
             table.add_row(
-                layout.label if index == 0 else "",
+                layout.short if index == 0 else "",
                 f"{times} x {need.gpu}" if times > 1 else need.gpu,
                 *(f"{figure / GIB:.1f}" for figure in figures),
                 Text(need.verdict, style=_STYLES[need.verdict]),
@@ -74,18 +75,19 @@ def show_many(model: ModelFacts, answers: Sequence[Answer], console: Console) ->
     first = judged[0].sizing
     assert first is not None
     console.print(f"{model.name} {first.request.quantisation}, {_for(first)}", style="bold", highlight=False)
-    table = Table(
-        "machine", "", "layout", "needs", "of GiB", "tokens/s", "each user", "$ / million", "Wh / million"
-    )
+    table = Table("machine", "", "layout", "GiB a GPU", "tokens/s", "each", "$/M", "Wh/M")
+    for column in table.columns[1:]:
+        column.no_wrap = True
     for answer in judged:
         sizing = answer.sizing
         assert sizing is not None
         table.add_row(answer.machine.name, *_summary(sizing), *_money(answer))
     console.print(table)
-    console.print(
-        f"tokens/s: measured ones are {BAND[0]:.0%} to {BAND[1]:.0%} of them in four cases of five",
-        style="dim",
+    legend = (
+        "TP tensor parallel, PP pipeline stages, RAM layers with their experts there, M a million tokens; "
+        f"tokens/s: measured ones are {BAND[0]:.0%} to {BAND[1]:.0%} of them"
     )
+    console.print(legend, style="dim", highlight=False, soft_wrap=True)
 
 
 def names(rows: Iterable[tuple[str, tuple[str, ...], int]]) -> Table:
@@ -102,14 +104,9 @@ def show_refusals(refusals: Iterable[Refusal], console: Console) -> None:
         console.print(Text(str(refusal), style="red"), soft_wrap=True, highlight=False)
 
 
-def print_json(context: int, users: int, answers: Sequence[Answer]) -> None:
+def print_json(answers: Sequence[Answer]) -> None:
     """Every answer with every term in bytes."""
-    document: dict[str, Json] = {
-        "schema": 1,
-        "context": context,
-        "users": users,
-        "machines": [_document(answer) for answer in answers],
-    }
+    document: dict[str, Json] = {"schema": 1, "machines": [_document(answer) for answer in answers]}
     sys.stdout.write(json.dumps(document, sort_keys=True) + "\n")
 
 
@@ -123,8 +120,13 @@ def _document(answer: Answer) -> dict[str, Json]:
             "model": request.model.name,
             "quantisation": request.quantisation,
             "engine": request.engine,
+            "context": request.context,
+            "users": request.users,
             "verdict": answer.sizing.verdict,
-            "layouts": [{**asdict(each), "verdict": each.verdict} for each in answer.sizing.layouts],
+            "layouts": [
+                {**asdict(each), "verdict": each.verdict, "flags": list(flags(request, each))}
+                for each in answer.sizing.layouts
+            ],
             "invalid": [[tensor, why] for tensor, why in answer.sizing.invalid],
         }
     if answer.cost:
@@ -132,33 +134,44 @@ def _document(answer: Answer) -> dict[str, Json]:
     return document
 
 
-def _lines(answer: Answer, sizing: Sizing) -> Iterable[str]:
-    if not sizing.layouts:
-        yield from (f"no tensor parallel {tensor}: {why}" for tensor, why in sizing.invalid)
-        return
-    users, best = sizing.request.users, sizing.layouts[0]
-    if sizing.verdict != "NO" and best.step_s:
-        low, high = (share / best.step_s for share in BAND)
-        each = f"{1 / best.step_s:.1f} tokens/s" + (
-            f" for each user, {users / best.step_s:.0f} in all" if users > 1 else ""
-        )
-        yield f"decodes {each} ({best.label}; measured ones are {low:.1f} to {high:.1f} in four cases of five)"
-    if answer.cost:
-        total, energy = answer.cost.total_usd, answer.cost
-        cards = f"{energy.cards_usd:.2f} $ of cards and " if energy.cards_usd is not None else ""
-        whole = f"{total:.2f} $: " if total is not None else "cards without a price; "
-        yield (
-            f"a million tokens at full use: {whole}{cards}{energy.energy_usd:.2f} $ for {energy.watt_hours:.0f} Wh"
-        )
+def _lines(answer: Answer, sizing: Sizing) -> Iterator[str]:
     for tensor, why in sizing.invalid:
         yield f"no tensor parallel {tensor}: {why}"
-    if best.host_layers and sizing.request.host_bytes is None:
+    if not sizing.layouts:
+        return
+    best, request = sizing.layouts[0], sizing.request
+    if sizing.verdict == "NO":
+        yield from _missing(sizing)
+        return
+    if best.host_layers and request.host_bytes is None:
         yield f"nobody knows whether the machine has the {best.host / GIB:.0f} GiB of RAM for that"
-    if sizing.verdict == "NO" and sizing.layouts:
-        lacks = min(max(-need.free for need in layout.needs) for layout in sizing.layouts) / GIB
-        yield f"{lacks:.1f} GiB too much on a GPU: fewer users or tokens, a smaller format, or more cards"
-        if tokens := most_tokens(sizing):
-            yield f"up to {tokens} tokens for each user would just fit"
+    yield f"{best.label}: {' '.join(flags(request, best))}"
+    if best.step_s:
+        low, high = (share / best.step_s for share in BAND)
+        together = f" for each user, {request.users / best.step_s:.0f} in all" if request.users > 1 else ""
+        behind = f"with {request.context} tokens behind the next one"
+        yield f"decodes {1 / best.step_s:.1f} tokens/s{together}, {behind} (measured: {low:.1f} to {high:.1f})"
+    if answer.cost:
+        yield _priced(answer.cost)
+
+
+def _missing(sizing: Sizing) -> Iterator[str]:
+    """How much a NO lacks, and what would do."""
+    request = sizing.request
+    lacks = min(max(-need.free for need in layout.needs) for layout in sizing.layouts) / GIB
+    yield f"{lacks:.1f} GiB too much on a GPU: fewer users or tokens, a smaller format, or more cards"
+    if request.model.experts and request.engine == "llama_cpp" and request.host_bytes is not None:
+        yield f"its experts do not fit in {request.host_bytes / GIB:.0f} GiB of RAM either"
+    if tokens := most_tokens(sizing):
+        yield f"up to {tokens} tokens for each user would just fit"
+
+
+def _priced(cost: Cost) -> str:
+    begin = "a million tokens, generated without a break:"
+    energy = f"{cost.energy_usd:.2f} $ for {cost.watt_hours:.0f} Wh of the cards at full power"
+    if cost.cards_usd is None or cost.total_usd is None:
+        return f"{begin} {energy}; the cards have no price here (--price)"
+    return f"{begin} {cost.total_usd:.2f} $, {cost.cards_usd:.2f} $ of cards and {energy}"
 
 
 def _grouped(layout: Layout) -> list[tuple[Need, int]]:
@@ -171,19 +184,15 @@ def _grouped(layout: Layout) -> list[tuple[Need, int]]:
 
 def _summary(sizing: Sizing) -> tuple[Text | str, ...]:
     if not sizing.layouts:
-        return Text("NO", style=_STYLES["NO"]), "; ".join(why for _, why in sizing.invalid), "", "", "", ""
+        return Text("NO", style=_STYLES["NO"]), "; ".join(why for _, why in sizing.invalid), "", "", ""
     best = sizing.layouts[0]
     worst = min(best.needs, key=lambda need: need.free)
     users = sizing.request.users
-    fits = sizing.verdict != "NO" and best.step_s
-    return (
-        Text(sizing.verdict, style=_STYLES[sizing.verdict]),
-        best.label,
-        f"{worst.total / GIB:.1f}",
-        f"{worst.memory / GIB:.1f}",
-        f"{users / best.step_s:.0f}" if fits and best.step_s else "",
-        f"{1 / best.step_s:.1f}" if fits and best.step_s else "",
-    )
+    speed = ("", "")
+    if sizing.verdict != "NO" and best.step_s:
+        speed = (f"{users / best.step_s:.0f}", f"{1 / best.step_s:.1f}")
+    memory = f"{worst.total / GIB:.1f} of {worst.memory / GIB:.1f}"
+    return Text(sizing.verdict, style=_STYLES[sizing.verdict]), best.short, memory, *speed
 
 
 def _money(answer: Answer) -> tuple[str, str]:

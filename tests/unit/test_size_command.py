@@ -28,7 +28,7 @@ def test_one_machine_with_every_term() -> None:
     code, out, _ = run("llama-3-70b", "--quant", "q8_0", "--on", "2xW7900")
     assert code == 0
     assert "llama-3-70b q8_0 on 2x Radeon PRO W7900, llama.cpp, 1 user with 8192 tokens: PASS" in out
-    assert "layer split over 2" in out
+    assert "layer split over 2: -ngl all -fa on -c 8192 -np 1 -sm layer -ts 41,40" in out
     assert "tokens/s" in out
     assert "a million tokens" in out
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 from gpuwright.errors import Refusal
 from gpuwright.plan.sizing import llama_cpp, vllm
@@ -11,9 +13,24 @@ from gpuwright.plan.sizing.request import Request
 from gpuwright.plan.sizing.result import Layout
 from gpuwright.plan.sizing.speed import step_seconds
 
-__all__ = ["ENGINES", "Request", "Sizing", "most_tokens", "size"]
+__all__ = ["ENGINES", "Request", "Sizing", "flags", "most_tokens", "size"]
 
-ENGINES = {"llama_cpp": llama_cpp, "vllm": vllm}
+
+class Engine(Protocol):
+    """What the sizing asks of an engine's module; FORMATS are those of weights that it reads."""
+
+    FORMATS: tuple[str, ...]
+
+    def layouts(self, request: Request) -> Iterator[Layout]:
+        """Every way in which the engine can lay the model on the GPUs."""
+        ...
+
+    def flags(self, request: Request, layout: Layout) -> tuple[str, ...]:
+        """What makes it do so."""
+        ...
+
+
+ENGINES: Mapping[str, Engine] = {"llama_cpp": llama_cpp, "vllm": vllm}
 _STEP = 256
 _ORDER = {"PASS": 0, "TIGHT": 1, "NO": 2}
 
@@ -60,6 +77,11 @@ def most_tokens(sizing: Sizing) -> int:
         else:
             high = middle - 1
     return low * _STEP
+
+
+def flags(request: Request, layout: Layout) -> tuple[str, ...]:
+    """What makes the engine run as it was sized."""
+    return ENGINES[request.engine].flags(request, layout)
 
 
 def _invalid(request: Request) -> tuple[tuple[int, str], ...]:

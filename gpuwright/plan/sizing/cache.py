@@ -23,12 +23,11 @@ def of_layer(model: ModelFacts, kv_type: str, ranks: int = 1) -> float:
 def cells(model: ModelFacts, layer: int, context: int, users: int, batch: int) -> int:
     """Tokens that a layer keeps for `users` with `context` tokens each; one with a window keeps that and a batch.
 
-    llama.cpp b11434: src/llama-kv-cache-iswa.cpp.
+    llama.cpp b11434: src/llama-kv-cache-iswa.cpp; for each user by itself, as with LLAMA_ARG_N_PARALLEL.
     """
-    everything = context * users
     if not _windowed(model, layer):
-        return everything
-    return min(everything, _padded(model.window * users + batch, 256))
+        return context * users
+    return min(context, _padded(model.window + batch, 256)) * users
 
 
 def _windowed(model: ModelFacts, layer: int) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from gpuwright.errors import Refusal
 from gpuwright.facts import NVIDIA
 from gpuwright.plan.sizing import llama_cpp, vllm
@@ -9,7 +11,10 @@ from gpuwright.plan.sizing.request import Request
 
 _FORMATS = {"llama_cpp": llama_cpp.FORMATS, "vllm": vllm.FORMATS}
 _FP8 = ("fp8", "fbgemm_fp8")
-_NVIDIA_ONLY = ("awq", "gptq", "w4a16")
+_NVIDIA_ONLY = ("awq", "gptq", "w4a16", "nvfp4")
+# llama.cpp b11434: LLAMA_MAX_SEQ, GGML_CUDA_MAX_DEVICES.
+_MOST_USERS, _MOST_GPUS = 256, 16
+_KV_TYPES = {"llama_cpp": ("f16", "bf16", "q8_0", "q4_0"), "vllm": ("f16", "bf16", "fp8")}
 # What vLLM's images are built for.
 _OLDEST, _MARLIN = 75, 80
 _AMD = ("gfx90a", "gfx942", "gfx950", "gfx1100", "gfx1101", "gfx1150", "gfx1151", "gfx1200", "gfx1201")
@@ -19,7 +24,7 @@ SOURCE = "vLLM 0.33, docs/features/quantization/README.md"
 
 def impossible(request: Request) -> tuple[Refusal, ...]:
     """All of it at once."""
-    return (*_format(request), *_cards(request), *_context(request), *_vendors(request))
+    return (*_format(request), *_cards(request), *_context(request), *_vendors(request), *_limits(request))
 
 
 def _format(request: Request) -> tuple[Refusal, ...]:
@@ -83,3 +88,17 @@ def _vendors(request: Request) -> tuple[Refusal, ...]:
     names = ", ".join(dict.fromkeys(gpu.name for gpu in request.gpus))
     remedy = "Size each vendor's cards by themselves."
     return (Refusal("GPUs", names, "cards of one vendor: an engine is built for one", remedy),)
+
+
+def _limits(request: Request) -> Iterator[Refusal]:
+    """What the engine itself has an end to."""
+    known = _KV_TYPES[request.engine]
+    if request.kv_type not in known:
+        remedy = f"Use one of them: --kv-type {known[-1]}."
+        yield Refusal(f"cache type {request.kv_type}", f"{request.engine} has none", ", ".join(known), remedy)
+    if request.engine == "llama_cpp" and request.users > _MOST_USERS:
+        remedy = "Declare fewer, or use vLLM."
+        yield Refusal(f"{request.users} users", "llama.cpp serves fewer", f"at most {_MOST_USERS}", remedy)
+    if request.engine == "llama_cpp" and len(request.gpus) > _MOST_GPUS:
+        remedy = "Use fewer cards, or vLLM."
+        yield Refusal(f"{len(request.gpus)} GPUs", "llama.cpp uses fewer", f"at most {_MOST_GPUS}", remedy)

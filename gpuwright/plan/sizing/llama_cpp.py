@@ -28,6 +28,28 @@ def layouts(request: Request) -> Iterator[Layout]:
             yield moved
 
 
+def flags(request: Request, layout: Layout) -> tuple[str, ...]:
+    """llama-server's: tools/server/README.md of b11434."""
+    found = [
+        "-ngl",
+        "all",
+        "-fa",
+        "on",
+        "-c",
+        str(request.context * request.users),
+        "-np",
+        str(request.users),
+    ]
+    if request.kv_type != "f16":
+        found += ["-ctk", request.kv_type, "-ctv", request.kv_type]
+    if layout.split:
+        found += ["-sm", "layer", "-ts", ",".join(str(layers) for layers in layout.split)]
+    if layout.host_layers:
+        experts = request.model.experts
+        found += ["--n-cpu-moe", str(layout.host_layers + (experts.dense_layers if experts else 0))]
+    return tuple(found)
+
+
 def _fewest(request: Request, wanted: tuple[Verdict, ...]) -> Layout | None:
     """With the experts of as few layers in RAM as it takes; each that moves takes load off a GPU and adds none."""
     experts = request.model.experts
@@ -43,7 +65,8 @@ def _fewest(request: Request, wanted: tuple[Verdict, ...]) -> Layout | None:
 def _layout(request: Request, moved: int) -> Layout:
     model, gpus = request.model, request.gpus
     units = _units(request, moved)
-    shares = _split(len(units), gpus)
+    # As llama.cpp does it by itself, unless layers are as different as with and without their experts: -ts then.
+    shares = _split([sum(unit) for unit in units] if moved else [1.0] * len(units), gpus)
     needs = []
     for index, gpu in enumerate(gpus):
         mine = [unit for unit, share in zip(units, shares, strict=True) if share == index]
@@ -66,6 +89,7 @@ def _layout(request: Request, moved: int) -> Layout:
         needs=tuple(needs),
         host=host,
         host_layers=moved,
+        split=tuple(shares.count(index) for index in range(len(gpus))) if len(gpus) > 1 else (),
     )
 
 
@@ -92,13 +116,14 @@ def _in_ram(request: Request, matrix: Matrix, moved: int) -> bool:
     return bool(experts and matrix.expert and matrix.layer < experts.dense_layers + moved)
 
 
-def _split(units: int, gpus: tuple[GpuRow, ...]) -> list[int]:
-    """The GPU of each unit: in order, in proportion to memory."""
+def _split(units: list[float], gpus: tuple[GpuRow, ...]) -> list[int]:
+    """The GPU of each unit: in order, so that each has as much of them as of the memory."""
     total = sum(gpu.memory_gb for gpu in gpus)
     ends = [part / total for part in accumulate(gpu.memory_gb for gpu in gpus)]
+    begins = [0.0, *accumulate(units)]
     return [
-        next(index for index, end in enumerate(ends) if unit / units < end or index == len(ends) - 1)
-        for unit in range(units)
+        next(index for index, end in enumerate(ends) if begin / begins[-1] < end or index == len(ends) - 1)
+        for begin in begins[:-1]
     ]
 
 

@@ -108,6 +108,28 @@ class ModelFacts:
         return sum(matrix.active_elements for matrix in matrices(self) if matrix.role != "embedding")
 
 
+def impossible(model: ModelFacts) -> str:
+    """What in its values no transformer has; "" for a model that may be."""
+    counts = ("layers", "hidden", "heads", "kv_heads", "head_dim", "vocab", "context")
+    for name in counts:
+        if type(getattr(model, name)) is not int or getattr(model, name) < 1:
+            return f"{name} is {getattr(model, name)!r}"
+    if model.heads % model.kv_heads:
+        return f"{model.heads} heads share {model.kv_heads} key-value heads"
+    if not 0 <= model.window_layers <= model.layers or model.window < 0:
+        return f"{model.window_layers} of {model.layers} layers have a window of {model.window}"
+    experts = model.experts
+    dense = model.layers if experts is None else experts.dense_layers
+    if not 0 <= dense <= model.layers or (dense and model.ffn < 1):
+        return f"{dense} of {model.layers} layers are dense, {model.ffn} wide"
+    if experts and not (0 < experts.active <= experts.count and experts.ffn > 0 and experts.shared_ffn >= 0):
+        return f"{experts.active} of {experts.count} experts are active, {experts.ffn} wide"
+    latent = model.latent
+    if latent and min(latent.kv_rank, latent.rope_dim, latent.value_dim, latent.q_rank + 1) < 1:
+        return f"its latent attention is {latent.kv_rank}, {latent.rope_dim}, {latent.value_dim}, {latent.q_rank}"
+    return ""
+
+
 @dataclass(frozen=True)
 class Matrix:
     """`count` matrices of `columns` (what a row is quantised along) times `rows`, of which a token passes `active`.

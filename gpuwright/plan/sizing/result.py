@@ -43,8 +43,9 @@ class Need:
 class Layout:
     """How a model lies on GPUs: `tensor` parallel, in `pipeline` stages, or with its layers split where both are 1.
 
-    `host` bytes are in RAM, with the experts of `host_layers` layers. `step_s` is the time in which each user gets a
-    token, in seconds; None where the GPUs' bandwidth is not known.
+    `host` bytes are in RAM, with the experts of `host_layers` layers. `split` is how many layers each GPU has, the
+    output counted as one. `step_s` is the time in which each user gets a token, in seconds; None where the GPUs'
+    bandwidth is not known.
     """
 
     tensor: int
@@ -52,12 +53,24 @@ class Layout:
     needs: tuple[Need, ...]
     host: float = 0.0
     host_layers: int = 0
+    split: tuple[int, ...] = ()
     step_s: float | None = None
 
     @property
     def verdict(self) -> Verdict:
         found = {need.verdict for need in self.needs}
         return "NO" if "NO" in found else "TIGHT" if "TIGHT" in found else "PASS"
+
+    @property
+    def short(self) -> str:
+        """For a column: TP2 PP3, or layers."""
+        if len(self.needs) == 1:
+            text = "one"
+        elif self.tensor == self.pipeline == 1:
+            text = "layers"
+        else:
+            text = f"TP{self.tensor}" + (f" PP{self.pipeline}" if self.pipeline > 1 else "")
+        return text + (f" +RAM {self.host_layers}" if self.host_layers else "")
 
     @property
     def label(self) -> str:

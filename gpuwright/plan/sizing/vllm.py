@@ -25,8 +25,21 @@ def layouts(request: Request) -> Iterator[Layout]:
     """Every product of tensor and pipeline parallelism that is valid for all GPUs."""
     count = len(request.gpus)
     for tensor in range(1, count + 1):
-        if count % tensor == 0 and invalid(request.model, request.quantisation, tensor) is None:
-            yield _layout(request, tensor, count // tensor)
+        stages = count // tensor
+        divides = count % tensor == 0 and stages <= request.model.layers
+        if divides and invalid(request.model, request.quantisation, tensor) is None:
+            yield _layout(request, tensor, stages)
+
+
+def flags(request: Request, layout: Layout) -> tuple[str, ...]:
+    """`vllm serve`'s, of 0.33."""
+    found = ["--max-model-len", str(request.context), "--max-num-seqs", str(request.users)]
+    found += ["--gpu-memory-utilization", f"{request.utilisation:g}"]
+    if layout.tensor > 1:
+        found += ["--tensor-parallel-size", str(layout.tensor)]
+    if layout.pipeline > 1:
+        found += ["--pipeline-parallel-size", str(layout.pipeline)]
+    return (*found, "--kv-cache-dtype", "fp8") if request.kv_type == "fp8" else tuple(found)
 
 
 def invalid(model: ModelFacts, format_: str, tensor: int) -> str | None:
@@ -37,9 +50,15 @@ def invalid(model: ModelFacts, format_: str, tensor: int) -> str | None:
     if model.latent is None and kv % tensor and tensor % kv:
         return f"{kv} key-value heads cannot be divided by, or repeated on, {tensor} GPUs"
     group = _GROUPED.get(format_)
+    if format_ == "fp8" and not (model.native == "fp8" or model.experts):
+        group = None  # a scale for each row; blocks of 128 x 128 are DeepSeek's and Qwen3's
     width = model.experts.ffn if model.experts else model.ffn
     if group and tensor > 1 and width % tensor == 0 and (width // tensor) % group:
-        return f"{width} / {tensor} = {width // tensor} is no multiple of the {group} weights of a {format_} group"
+        padded = -(-width // (tensor * group)) * tensor * group
+        return (
+            f"{width} / {tensor} = {width // tensor} is no multiple of the {group} weights of a {format_} group; a "
+            f"checkpoint that was padded to {padded} would do"
+        )
     if width % tensor:
         return f"a feed-forward width of {width} is not divisible by {tensor}"
     return None
