@@ -29,9 +29,10 @@ from rich.table import Table
 from gpuwright.catalog import load
 from gpuwright.catalog.gpus import GpuRow
 from gpuwright.plan.sizing import ENGINES, Request, cache, constants, quantisation
+from gpuwright.plan.sizing.constants import Pace
 from gpuwright.plan.sizing.model import ModelFacts, matrices
 from gpuwright.plan.sizing.result import Layout
-from gpuwright.plan.sizing.speed import Step, step_of, step_seconds
+from gpuwright.plan.sizing.speed import Step, memory_of, step_of, step_seconds
 
 ROWS = Path(__file__).parent / "size" / "published.toml"
 # Engines whose figure is the same as that of one of ours: the files are, and the buffers where the cache is.
@@ -137,14 +138,15 @@ def show(
 
 @app.command()
 def fit() -> None:
-    """The share of bandwidth and the seconds of a layer that suit the odd decode rows best, for each engine."""
-    for engine in ENGINES:
-        steps = list(_odd_steps(engine))
-        best = min(_grid(), key=lambda values: _misfit(steps, *values))
-        typer.echo(
-            f"{engine}: {len(steps)} rows, BANDWIDTH_SHARE {best[0]:.2f}, LAYER_S {best[1] * 1e6:.0f} us, "
-            f"EXPERTS_S {best[2] * 1e6:.0f} us, mean error {_misfit(steps, *best):.2f} (of the logarithm)"
-        )
+    """The pace that suits the odd decode rows best, for each engine and kind of memory."""
+    for engine, paces in constants.PACES.items():
+        for memory in paces:
+            steps = list(_odd_steps(engine, memory))
+            best = min(_grid(), key=lambda pace: _misfit(steps, pace))
+            typer.echo(
+                f"{engine}, {memory}: {len(steps)} rows, share {best.share:.2f}, a layer {best.layer_s * 1e6:.0f} us, "
+                f"its experts {best.experts_s * 1e6:.0f} us, mean error {_misfit(steps, best):.2f} (of the logarithm)"
+            )
 
 
 def compared() -> Iterator[Compared]:
@@ -281,7 +283,7 @@ def _layout_of(row: dict[str, object], request: Request) -> Layout | None:
     return found[0] if found else None
 
 
-def _odd_steps(engine: str) -> Iterator[tuple[float, Step]]:
+def _odd_steps(engine: str, memory: str) -> Iterator[tuple[float, Step]]:
     """Published tokens per second, and what their step is made of."""
     for each in compared():
         request = request_of(each.row)
@@ -289,20 +291,19 @@ def _odd_steps(engine: str) -> Iterator[tuple[float, Step]]:
             continue
         layout = _layout_of(each.row, request)
         step = step_of(request, layout, _DECODE_DEPTH) if layout else None
-        if request.engine == engine and step:
+        if (request.engine, memory_of(request)) == (engine, memory) and step:
             yield each.published, step
 
 
-def _grid() -> Iterator[tuple[float, float, float]]:
-    shares = [share / 100 for share in range(50, 100, 3)]
-    layers = [microseconds * 1e-6 for microseconds in (0, 5, 10, 15, 20, 30, 40, 50, 60, 75, 90, 110)]
-    yield from itertools.product(shares, layers, layers)
+def _grid() -> Iterator[Pace]:
+    shares = [share / 100 for share in range(30, 100, 2)]
+    microseconds = (0, 5, 10, 15, 20, 25, 30, 40, 50, 60, 75, 90, 110, 130, 160, 200)
+    for share, layer, experts in itertools.product(shares, microseconds, microseconds):
+        yield Pace(share, layer * 1e-6, experts * 1e-6)
 
 
-def _misfit(steps: list[tuple[float, Step]], share: float, layer_s: float, experts_s: float) -> float:
-    return statistics.mean(
-        abs(math.log(step.seconds(share, layer_s, experts_s) * published)) for published, step in steps
-    )
+def _misfit(steps: list[tuple[float, Step]], pace: Pace) -> float:
+    return statistics.mean(abs(math.log(step.seconds(pace) * published)) for published, step in steps)
 
 
 def _models() -> dict[str, ModelFacts]:

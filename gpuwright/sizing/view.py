@@ -15,7 +15,7 @@ from rich.text import Text
 from gpuwright.errors import Refusal
 from gpuwright.plan.model import Json
 from gpuwright.plan.sizing import Sizing, flags, most_tokens
-from gpuwright.plan.sizing.constants import BAND, GIB
+from gpuwright.plan.sizing.constants import BANDS, GIB
 from gpuwright.plan.sizing.cost import Cost
 from gpuwright.plan.sizing.model import ModelFacts
 from gpuwright.plan.sizing.result import Layout, Need
@@ -83,9 +83,10 @@ def show_many(model: ModelFacts, answers: Sequence[Answer], console: Console) ->
         assert sizing is not None
         table.add_row(answer.machine.name, *_summary(sizing), *_money(answer))
     console.print(table)
+    low, high = BANDS[first.request.engine]
     legend = (
         "TP tensor parallel, PP pipeline stages, RAM layers with their experts there, M a million tokens; "
-        f"tokens/s: measured ones are {BAND[0]:.0%} to {BAND[1]:.0%} of them"
+        f"tokens/s: four of five measured ones are {low:.0%} to {high:.0%} of them"
     )
     console.print(legend, style="dim", highlight=False, soft_wrap=True)
 
@@ -147,7 +148,7 @@ def _lines(answer: Answer, sizing: Sizing) -> Iterator[str]:
         yield f"nobody knows whether the machine has the {best.host / GIB:.0f} GiB of RAM for that"
     yield f"{best.label}: {' '.join(flags(request, best))}"
     if best.step_s:
-        low, high = (share / best.step_s for share in BAND)
+        low, high = (share / best.step_s for share in BANDS[request.engine])
         together = f" for each user, {request.users / best.step_s:.0f} in all" if request.users > 1 else ""
         behind = f"with {request.context} tokens behind the next one"
         yield f"decodes {1 / best.step_s:.1f} tokens/s{together}, {behind} (measured: {low:.1f} to {high:.1f})"

@@ -2,6 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Pace:
+    """The share of the memory's bandwidth that decoding reaches, and the seconds that a layer, and one with experts
+    besides, costs in each step.
+    """
+
+    share: float
+    layer_s: float
+    experts_s: float
+
+
 GIB = 1024**3
 # What the driver keeps for itself: an RTX 3090 has 24576 MiB in nvidia-smi and 23.69 GiB in CUDA, an H100 81559 MiB and
 # 79.2 GiB.
@@ -18,16 +32,20 @@ VLLM_BATCH = 8192
 VLLM_SEQUENCES = 256
 VLLM_GRAPHS_BYTES = 0.5 * GIB
 VLLM_MARGIN_SHARE = 0.05
-# Share of the memory's bandwidth that decoding reaches, and seconds that every layer costs besides.
-BANDWIDTH_SHARE = {"llama_cpp": 0.86, "vllm": 0.80}
-LAYER_S = {"llama_cpp": 40e-6, "vllm": 110e-6}
+# How an engine decodes on cards with GDDR and with HBM, whose bandwidth small matrices do not fill.
+PACES = {
+    "llama_cpp": {"gddr": Pace(0.86, 40e-6, 0.0), "hbm": Pace(0.56, 90e-6, 10e-6)},
+    "vllm": {"gddr": Pace(0.94, 75e-6, 0.0), "hbm": Pace(0.76, 20e-6, 160e-6)},
+}
+HBM = (
+    *("sm_60", "sm_70", "sm_80", "sm_90", "sm_100", "sm_103"),
+    *("gfx900", "gfx906", "gfx908", "gfx90a", "gfx942", "gfx950"),
+)
 # Seconds of an all-reduce of one token: two a layer with tensor parallelism.
 ALL_REDUCE_S = {"fabric": 8e-6, "pcie": 25e-6}
-# Seconds that a layer with experts costs besides: choosing them, and small matrices.
-EXPERTS_S = {"llama_cpp": 0.0, "vllm": 110e-6}
 # Share of a card's peak that arithmetic reaches with many users.
 COMPUTE_SHARE = 0.5
 # Bytes a second that a desktop or server reads from RAM, for experts that lie there.
 HOST_BANDWIDTH = 60e9
-# Measured tokens per second are between these shares of the prediction in four of five published rows.
-BAND = (0.75, 1.1)
+# Four of five published rates are between these shares of the prediction; vLLM's are of many versions.
+BANDS = {"llama_cpp": (0.78, 1.12), "vllm": (0.58, 1.65)}

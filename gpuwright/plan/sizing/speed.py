@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from gpuwright.plan.sizing import cache, constants, quantisation
+from gpuwright.plan.sizing.constants import Pace
 from gpuwright.plan.sizing.model import Matrix, matrices
 from gpuwright.plan.sizing.request import Request
 from gpuwright.plan.sizing.result import Layout
@@ -25,10 +26,10 @@ class Step:
     layers: int
     expert_layers: int
 
-    def seconds(self, share: float, layer_s: float, experts_s: float) -> float:
-        """With a share of the bandwidth, and what each layer costs besides."""
-        fixed = self.layers * layer_s + self.expert_layers * experts_s + self.reduce_s
-        return max(self.read_s / share + self.host_s + fixed, self.compute_s)
+    def seconds(self, pace: Pace) -> float:
+        """At an engine's pace."""
+        fixed = self.layers * pace.layer_s + self.expert_layers * pace.experts_s + self.reduce_s
+        return max(self.read_s / pace.share + self.host_s + fixed, self.compute_s)
 
 
 def step_seconds(request: Request, layout: Layout, depth: int) -> float | None:
@@ -36,10 +37,12 @@ def step_seconds(request: Request, layout: Layout, depth: int) -> float | None:
     step = step_of(request, layout, depth)
     if step is None:
         return None
-    engine = request.engine
-    return step.seconds(
-        constants.BANDWIDTH_SHARE[engine], constants.LAYER_S[engine], constants.EXPERTS_S[engine]
-    )
+    return step.seconds(constants.PACES[request.engine][memory_of(request)])
+
+
+def memory_of(request: Request) -> str:
+    """hbm where all cards have it, else gddr."""
+    return "hbm" if all(gpu.target in constants.HBM for gpu in request.gpus) else "gddr"
 
 
 def step_of(request: Request, layout: Layout, depth: int) -> Step | None:
