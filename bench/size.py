@@ -182,7 +182,15 @@ def request_of(row: dict[str, object]) -> Request | None:
         users=int(str(row.get("users", 1))),
         kv_type=kv,
         utilisation=float(str(row.get("gpu_memory_utilization", 0.9))),
+        batch=_batch(row, model),
     )
+
+
+def _batch(row: dict[str, object], model: ModelFacts) -> int:
+    """Before chunked prefill was vLLM's default its profile run had all of a request's tokens; 0 for now's."""
+    if str(row.get("when", "")) >= "2025-02":
+        return 0
+    return max(2048, int(str(row.get("context", model.context))))
 
 
 def summary(rows: list[Compared]) -> Iterator[str]:

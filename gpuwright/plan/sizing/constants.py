@@ -27,9 +27,8 @@ COLLECTIVE_BYTES = 0.35 * GIB
 UBATCH = 512
 # --fit-target: what llama.cpp wants to stay free.
 LLAMA_MARGIN = 1.0 * GIB
-# vLLM: a profile run with max_num_batched_tokens and max_num_seqs, and what CUDA graphs take.
-VLLM_BATCH = 8192
-VLLM_SEQUENCES = 256
+# vLLM: max_num_batched_tokens of a server on cards below and from 70 GiB on, and what CUDA graphs take.
+VLLM_BATCH_SMALL, VLLM_BATCH_LARGE, VLLM_LARGE = 2048, 8192, 70 * GIB
 VLLM_GRAPHS_BYTES = 0.5 * GIB
 VLLM_MARGIN_SHARE = 0.05
 # How an engine decodes on cards with GDDR and with HBM, whose bandwidth small matrices do not fill.

@@ -10,7 +10,10 @@ from gpuwright.plan.sizing.model import ModelFacts
 
 @dataclass(frozen=True)
 class Request:
-    """`context` tokens for each of `users` at the same time; `host_bytes` is the machine's memory, None if unknown."""
+    """`context` tokens for each of `users` at the same time; `host_bytes` is the machine's memory, None if unknown.
+
+    `batch` tokens are what vLLM's profile run has at once (--max-num-batched-tokens), 0 for its default on the card.
+    """
 
     model: ModelFacts
     engine: str
@@ -21,3 +24,4 @@ class Request:
     kv_type: str
     host_bytes: int | None = None
     utilisation: float = 0.92
+    batch: int = 0

@@ -18,6 +18,7 @@ from gpuwright.plan.sizing.result import Layout, Need
 
 FORMATS = quantisation.SAFETENSORS
 HOPPER, ADA = 90, 89
+_SEQUENCES = 256
 _GROUPED = {"awq": 128, "gptq": 128, "w4a16": 128, "fp8": 128}
 
 
@@ -74,7 +75,7 @@ def _layout(request: Request, tensor: int, pipeline: int) -> Layout:
     per_layer, embedding, output = _weights(request, tensor)
     kv = cache.of_layer(model, request.kv_type, tensor)
     held = [
-        kv * cache.cells(model, layer, request.context, request.users, constants.VLLM_BATCH)
+        kv * cache.cells(model, layer, request.context, request.users, batch_of(request))
         for layer in range(model.layers)
     ]
     collective = constants.COLLECTIVE_BYTES if len(request.gpus) > 1 else 0.0
@@ -88,7 +89,7 @@ def _layout(request: Request, tensor: int, pipeline: int) -> Layout:
                     gpu.name,
                     weights=sum(per_layer[first:last]) + ends,
                     cache=sum(held[first:last]),
-                    workspace=_activations(model, tensor) + constants.VLLM_GRAPHS_BYTES,
+                    workspace=_activations(request, tensor) + constants.VLLM_GRAPHS_BYTES,
                     runtime=constants.CONTEXT_BYTES + collective,
                     memory=memory,
                     margin=memory * constants.VLLM_MARGIN_SHARE,
@@ -145,15 +146,18 @@ def _stages(layers: int, pipeline: int) -> list[tuple[int, int]]:
     return list(itertools.pairwise(edges))
 
 
-def _activations(model: ModelFacts, tensor: int) -> float:
-    """The peak of the profile run: activations of the widest layer for a batch of tokens, and logits of 256 sequences.
+def batch_of(request: Request) -> int:
+    """Tokens of the profile run: A100s count as small (vLLM 0.33, engine/arg_utils.py; from memory)."""
+    large = all(gpu.visible_bytes >= constants.VLLM_LARGE and gpu.target != "sm_80" for gpu in request.gpus)
+    return request.batch or (constants.VLLM_BATCH_LARGE if large else constants.VLLM_BATCH_SMALL)
+
+
+def _activations(request: Request, tensor: int) -> float:
+    """The peak of the profile run: activations of the widest layer for a batch of tokens, and logits of all sequences.
 
     Experts reduce in 32 bits, others in 16.
     """
+    model, batch = request.model, batch_of(request)
     width, each = (model.experts.ffn * model.experts.active, 4.0) if model.experts else (model.ffn, 2.0)
-    hidden = 2.0 * constants.VLLM_BATCH * 4 * model.hidden
-    return (
-        each * constants.VLLM_BATCH * 2 * width / tensor
-        + hidden
-        + 4.0 * constants.VLLM_SEQUENCES * model.vocab
-    )
+    inner = each * batch * 2 * width / tensor
+    return inner + 2.0 * batch * 4 * model.hidden + 4.0 * _SEQUENCES * model.vocab
