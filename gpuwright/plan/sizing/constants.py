@@ -20,8 +20,9 @@ GIB = 1024**3
 # What the driver keeps for itself: an RTX 3090 has 24576 MiB in nvidia-smi and 23.69 GiB in CUDA, an H100 81559 MiB and
 # 79.2 GiB.
 RESERVED_BYTES = 0.35 * GIB
-# The driver's context in each process, and NCCL's buffers with more than one GPU. research: rules of thumb.
-CONTEXT_BYTES = 0.45 * GIB
+# The driver's context in each process: nine models on an H200 (bench/size/h200.json) took 0.63 to 0.75 GiB beside their
+# weights, cache and buffers. NCCL's buffers with more than one GPU: a rule of thumb.
+CONTEXT_BYTES = 0.67 * GIB
 COLLECTIVE_BYTES = 0.35 * GIB
 # llama.cpp decodes and prefills in batches of `-ub` tokens.
 UBATCH = 512

@@ -56,14 +56,15 @@ _EIGHT_EXPERTS = 8
 
 def bits(mixture: str, matrix: Matrix, model: ModelFacts) -> float:
     """Bits of an element of `matrix`. Raises KeyError for a mixture that is not in MIXTURES."""
-    kind = _type(mixture, matrix, model)
-    per_element, block = _TYPES[kind]
-    if matrix.columns % block:
-        kind = _FALLBACK.get(kind, "F16")
-        per_element, block = _TYPES[kind]
-        if matrix.columns % block:
-            return _TYPES["F16"][0]
-    return per_element
+    return _TYPES[kind(mixture, matrix, model)][0]
+
+
+def kind(mixture: str, matrix: Matrix, model: ModelFacts) -> str:
+    """The type of `matrix`: Q6_K. Raises KeyError for a mixture that is not in MIXTURES."""
+    found = _type(mixture, matrix, model)
+    if matrix.columns % _TYPES[found][1]:
+        found = _FALLBACK.get(found, "F16")
+    return "F16" if matrix.columns % _TYPES[found][1] else found
 
 
 def _type(mixture: str, matrix: Matrix, model: ModelFacts) -> str:

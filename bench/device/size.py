@@ -1,0 +1,124 @@
+"""Predicted against measured on a real GPU: memory and decoding of llama.cpp with files of random weights.
+
+    python bench/device/size.py LLAMA_BENCH OUTDIR SCRATCH
+
+Each file is written to SCRATCH, run, and removed; the GPU is taken for an H200. OUTDIR gets size.json: for each the terms that were predicted, the
+memory that nvidia-smi showed at most, and llama-bench's tokens per second with 4096 tokens behind them.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))
+
+from bench.device.random_gguf import write  # noqa: E402
+from gpuwright import catalog  # noqa: E402
+from gpuwright.plan.sizing import Request, size  # noqa: E402
+from gpuwright.plan.sizing.model import ModelFacts  # noqa: E402
+
+RUNS = (
+    *(("llama-3.1-8b", "fp16"), ("llama-3.1-8b", "q8_0"), ("llama-3.1-8b", "q4_k_m"), ("mistral-7b", "q8_0")),
+    *(("qwen3-8b", "fp16"), ("qwen3-30b-a3b", "q4_k_m"), ("qwen2.5-14b", "q8_0"), ("qwen2.5-32b", "q4_k_m")),
+    *(("llama-3.1-70b", "q4_k_m"),),
+)
+DEPTH, TOKENS = 4096, 128
+GIB = 1024**3
+LIMIT_S = 150
+
+
+class Memory:
+    """The most that nvidia-smi shows in use while the block runs, in MiB, polled ten times a second."""
+
+    def __enter__(self) -> Memory:
+        self.most = 0
+        self._going = True
+        self._thread = threading.Thread(target=self._poll)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._going = False
+        self._thread.join()
+
+    def _poll(self) -> None:
+        while self._going:
+            self.most = max(self.most, used())
+            time.sleep(0.1)
+
+
+def used() -> int:
+    """MiB of the first GPU that are in use."""
+    done = subprocess.run(
+        ["nvidia-smi", "--query-gpu=memory.used", "--format=csv,noheader,nounits", "--id=0"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return int(done.stdout)
+
+
+def measure(bench: str, path: Path) -> tuple[float, int]:
+    """Tokens per second of generation, and MiB at most."""
+    command = [bench, "-m", path, "-ngl", "99", "-fa", "1", "-p", "0", "-n", TOKENS, "-d", DEPTH, "-r", "3"]
+    before = used()
+    with Memory() as memory:
+        done = subprocess.run(
+            [*map(str, command), "-o", "json"], capture_output=True, text=True, check=False, timeout=LIMIT_S
+        )
+    if done.returncode:
+        raise RuntimeError(done.stderr[-2000:])
+    (row,) = [row for row in json.loads(done.stdout) if row["n_gen"]]
+    return float(row["avg_ts"]), memory.most - before
+
+
+def main() -> int:
+    """The exit code: 0 where every file ran."""
+    bench, out, scratch = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])
+    shapes = {row.name: row for row in catalog.load().architectures}
+    gpu = next(row for row in catalog.load().gpus.rows if row.name == "H200 SXM")
+    results = []
+    for name, mixture in RUNS:
+        path = scratch / f"{name}-{mixture}.gguf"
+        model = ModelFacts.of(shapes[name])
+        result: dict[str, object] = {"model": name, "quantisation": mixture, "gpu": gpu.name}
+        try:
+            result["file_bytes"] = write(path, model, mixture)
+            request = Request(model, "llama_cpp", mixture, (gpu,), DEPTH + TOKENS, 1, "f16")
+            (layout,) = size(request).layouts
+            (need,) = layout.needs
+            rate, mib = measure(bench, path)
+            result |= {
+                "predicted_gib": {
+                    part: round(getattr(need, part) / GIB, 3)
+                    for part in ("weights", "cache", "workspace", "runtime", "total")
+                },
+                "measured_gib": round(mib / 1024, 3),
+                "predicted_tokens_s": round(1 / (layout.step_s or 1), 1),
+                "measured_tokens_s": round(rate, 1),
+            }
+            memory_error = need.total / GIB / (mib / 1024) - 1
+            rate_error = 1 / (layout.step_s or 1) / rate - 1
+            print(
+                f"{name:15} {mixture:7} memory {need.total / GIB:7.2f} of {mib / 1024:7.2f} GiB ({memory_error:+.1%}), "
+                f"{1 / (layout.step_s or 1):6.1f} of {rate:6.1f} tokens/s ({rate_error:+.1%})",
+                flush=True,
+            )
+        except (RuntimeError, subprocess.TimeoutExpired, OSError) as error:
+            result["error"] = str(error)
+            print(f"{name} {mixture}: {error}", flush=True)
+        finally:
+            path.unlink(missing_ok=True)
+        results.append(result)
+        (out / "size.json").write_text(json.dumps(results, indent=1) + "\n")
+    return 1 if any("error" in result for result in results) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
