@@ -2,7 +2,7 @@
 
     python bench/device/size.py LLAMA_BENCH OUTDIR SCRATCH
 
-Each file is written to SCRATCH, run, and removed; the GPU is taken for an H200. OUTDIR gets size.json: for each the terms that were predicted, the
+Each file is written to SCRATCH, run, and removed. OUTDIR gets size.json: for each the terms that were predicted, the
 memory that nvidia-smi showed at most, and llama-bench's tokens per second with 4096 tokens behind them.
 """
 
@@ -20,6 +20,7 @@ sys.path.insert(0, str(ROOT))
 
 from bench.device.random_gguf import write  # noqa: E402
 from gpuwright import catalog  # noqa: E402
+from gpuwright.catalog.gpus import GpuRow  # noqa: E402
 from gpuwright.plan.sizing import Request, size  # noqa: E402
 from gpuwright.plan.sizing.model import ModelFacts  # noqa: E402
 
@@ -55,13 +56,21 @@ class Memory:
 
 def used() -> int:
     """MiB of the first GPU that are in use."""
-    done = subprocess.run(
-        ["nvidia-smi", "--query-gpu=memory.used", "--format=csv,noheader,nounits", "--id=0"],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return int(done.stdout)
+    return int(_ask("memory.used"))
+
+
+def card() -> GpuRow:
+    """The catalogue's row of the first GPU. Raises RuntimeError where it has none."""
+    ids = _ask("pci.device_id").removeprefix("0x").lower()  # 233510de
+    row = catalog.load().gpus.row(ids[4:], ids[:4], "")
+    if row is None:
+        raise RuntimeError(f"the catalogue does not know {ids}")
+    return row
+
+
+def _ask(what: str) -> str:
+    command = ["nvidia-smi", f"--query-gpu={what}", "--format=csv,noheader,nounits", "--id=0"]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
 
 def measure(bench: str, path: Path) -> tuple[float, int]:
@@ -82,7 +91,7 @@ def main() -> int:
     """The exit code: 0 where every file ran."""
     bench, out, scratch = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])
     shapes = {row.name: row for row in catalog.load().architectures}
-    gpu = next(row for row in catalog.load().gpus.rows if row.name == "H200 SXM")
+    gpu = card()
     results = []
     for name, mixture in RUNS:
         path = scratch / f"{name}-{mixture}.gguf"
