@@ -93,7 +93,7 @@ class BootPlan:
     loader: str
     fallback: str
     modules: tuple[str, ...]
-    dkms_key: bool
+    dkms_key: bool = False
 
 
 @dataclass(frozen=True)
