@@ -60,11 +60,12 @@ class _CutError(Exception):
     """The file ends inside its header."""
 
 
-def check(path: Path) -> None:
-    """Raise GpuwrightError where `path` is no GGUF file, or ends before its last tensor does."""
-    size, needed = path.stat().st_size, read(path).end
-    if size < needed:
-        raise _refused(path, f"it has {size} bytes and its tensors end at byte {needed}: it was cut off")
+def check(path: Path) -> Header:
+    """The header of a whole file. Raises GpuwrightError where it is no GGUF file, or ends before its last tensor."""
+    size, header = path.stat().st_size, read(path)
+    if size < header.end:
+        raise _refused(path, f"it has {size} bytes and its tensors end at byte {header.end}: it was cut off")
+    return header
 
 
 def read(path: Path) -> Header:

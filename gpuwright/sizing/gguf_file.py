@@ -46,8 +46,7 @@ def read(path: Path) -> ModelFacts:
 
     Raises GpuwrightError for a file that is cut, a part of one, or without what sizing needs.
     """
-    gguf.check(path)
-    return of_header(path, gguf.read(path))
+    return of_header(path, gguf.check(path))
 
 
 def of_header(path: Path, header: Header) -> ModelFacts:

@@ -11,10 +11,10 @@ from gpuwright import catalog
 from gpuwright.catalog.gpus import GpuRow
 from gpuwright.errors import GpuwrightError, Refusal
 from gpuwright.facts import HostFacts
-from gpuwright.plan import HostPlan, plan_host
+from gpuwright.plan import HostPlan
 from gpuwright.plan.peers import cards
 from gpuwright.planning import targets
-from gpuwright.settings import read_settings
+from gpuwright.planning.planned import planned
 
 _COUNTED = re.compile(r"(?P<count>[0-9]{1,2}) ?x ?(?P<name>.+)", re.IGNORECASE)
 # Words that tell nobody which card it is.
@@ -93,15 +93,10 @@ def _words(name: str) -> set[str]:
 
 
 def _host(target: targets.Target) -> Machine:
-    if target.facts is None:
-        return Machine(target.host, (), None, target.refusals)
-    try:
-        plan = plan_host(target.facts, read_settings(target.data), catalog.load())
-    except GpuwrightError as error:
-        return Machine(target.host, (), None, error.refusals)
-    if not isinstance(plan, HostPlan):
-        return Machine(target.host, (), None, plan)
-    return _planned(target.host, target.facts, plan)
+    host = planned(target, {})
+    if host.facts is None or host.plan is None:
+        return Machine(host.host, (), None, host.refusals)
+    return _planned(host.host, host.facts, host.plan)
 
 
 def _planned(name: str, facts: HostFacts, plan: HostPlan) -> Machine:

@@ -10,7 +10,7 @@ from itertools import accumulate
 
 from gpuwright.catalog.gpus import GpuRow
 from gpuwright.plan.sizing import cache, constants, quantisation
-from gpuwright.plan.sizing.model import Matrix, matrices
+from gpuwright.plan.sizing.model import Matrix, chosen, matrices
 from gpuwright.plan.sizing.request import Request
 from gpuwright.plan.sizing.result import Layout, Need, Verdict
 
@@ -112,8 +112,7 @@ def _in_ram(request: Request, matrix: Matrix, moved: int) -> bool:
     """The embedding, which is only looked up (unless it is the output as well), and the experts that were moved."""
     if matrix.role == "embedding":
         return not request.model.tied
-    experts = request.model.experts
-    return bool(experts and matrix.expert and matrix.layer < experts.dense_layers + moved)
+    return chosen(request.model, matrix, moved)
 
 
 def _split(units: list[float], gpus: tuple[GpuRow, ...]) -> list[int]:

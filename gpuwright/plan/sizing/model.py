@@ -108,6 +108,11 @@ class ModelFacts:
         return sum(matrix.active_elements for matrix in matrices(self) if matrix.role != "embedding")
 
 
+def chosen(model: ModelFacts, matrix: Matrix, layers: int) -> bool:
+    """Whether a matrix is of the experts of the first `layers` layers that have some."""
+    return bool(model.experts and matrix.expert and matrix.layer < model.experts.dense_layers + layers)
+
+
 def impossible(model: ModelFacts) -> str:
     """What in its values no transformer has; "" for a model that may be."""
     counts = ("layers", "hidden", "heads", "kv_heads", "head_dim", "vocab", "context")

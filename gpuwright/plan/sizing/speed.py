@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from gpuwright.plan.sizing import cache, constants, quantisation
 from gpuwright.plan.sizing.constants import Pace
-from gpuwright.plan.sizing.model import Matrix, matrices
+from gpuwright.plan.sizing.model import Matrix, chosen, matrices
 from gpuwright.plan.sizing.request import Request
 from gpuwright.plan.sizing.result import Layout
 
@@ -91,7 +91,7 @@ def _read(request: Request, layout: Layout) -> tuple[float, float]:
         size = quantisation.size(request.quantisation, matrix, model, gguf=gguf) * _touched(
             matrix, request.users
         )
-        if matrix.expert and model.experts and matrix.layer < model.experts.dense_layers + layout.host_layers:
+        if chosen(model, matrix, layout.host_layers):
             host += size
         else:
             device += size
