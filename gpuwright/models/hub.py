@@ -46,10 +46,9 @@ def listing(source: HuggingFaceRepo) -> Listing:
             source.repo, revision=source.revision, files_metadata=True, timeout=_TIMEOUT_S
         )
     except Exception as error:  # the HTTP library below the hub client changes between its releases
-        reason = next(iter(str(error).splitlines()), "") or type(error).__name__
         raise GpuwrightError.of(
             subject,
-            f"{base} did not list it: {reason}",
+            f"{base} did not list it: {said(error)}",
             "a repository and revision that the control machine may read",
             "Check the name, HF_ENDPOINT, HF_TOKEN and the licence page of a gated model",
         ) from error
@@ -75,6 +74,11 @@ def listing(source: HuggingFaceRepo) -> Listing:
             "Correct the model's include patterns",
         )
     return Listing(info.sha, tuple(sorted(files, key=lambda file: file.path)))
+
+
+def said(error: Exception) -> str:
+    """The first line of what the hub's client says, or what kind of error it is."""
+    return next(iter(str(error).splitlines()), "") or type(error).__name__
 
 
 def endpoint() -> str:

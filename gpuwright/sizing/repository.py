@@ -103,9 +103,8 @@ def _get(subject: str, file: HubFile, length: int | None) -> bytes:
         answer = get_session().get(file.url, headers=headers, follow_redirects=True, timeout=_TIMEOUT_S)
         answer.raise_for_status()
     except Exception as error:  # the HTTP library below the hub client changes between its releases
-        reason = next(iter(str(error).splitlines()), "") or type(error).__name__
         remedy = "Check HF_ENDPOINT, HF_TOKEN and the licence page of a gated model."
         raise GpuwrightError.of(
-            subject, f"{file.path} did not come: {reason}", "a file to read", remedy
+            subject, f"{file.path} did not come: {hub.said(error)}", "a file to read", remedy
         ) from error
     return bytes(answer.content)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Protocol
 
 from gpuwright.errors import Refusal
-from gpuwright.plan.sizing import llama_cpp, vllm
+from gpuwright.plan.sizing import vllm
 from gpuwright.plan.sizing.checks import impossible
+from gpuwright.plan.sizing.engines import ENGINES
 from gpuwright.plan.sizing.request import Request
 from gpuwright.plan.sizing.result import Layout
 from gpuwright.plan.sizing.speed import step_seconds
@@ -16,21 +15,6 @@ from gpuwright.plan.sizing.speed import step_seconds
 __all__ = ["ENGINES", "Request", "Sizing", "flags", "most_tokens", "size"]
 
 
-class Engine(Protocol):
-    """What the sizing asks of an engine's module; FORMATS are those of weights that it reads."""
-
-    FORMATS: tuple[str, ...]
-
-    def layouts(self, request: Request) -> Iterator[Layout]:
-        """Every way in which the engine can lay the model on the GPUs."""
-        ...
-
-    def flags(self, request: Request, layout: Layout) -> tuple[str, ...]:
-        """What makes it do so."""
-        ...
-
-
-ENGINES: Mapping[str, Engine] = {"llama_cpp": llama_cpp, "vllm": vllm}
 _STEP = 256
 _ORDER = {"PASS": 0, "TIGHT": 1, "NO": 2}
 

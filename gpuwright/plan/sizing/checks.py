@@ -6,15 +6,14 @@ from collections.abc import Iterator
 
 from gpuwright.errors import Refusal
 from gpuwright.facts import NVIDIA
-from gpuwright.plan.sizing import llama_cpp, vllm
+from gpuwright.plan.sizing import vllm
+from gpuwright.plan.sizing.engines import ENGINES
 from gpuwright.plan.sizing.request import Request
 
-_FORMATS = {"llama_cpp": llama_cpp.FORMATS, "vllm": vllm.FORMATS}
 _FP8 = ("fp8", "fbgemm_fp8")
 _NVIDIA_ONLY = ("awq", "gptq", "w4a16", "nvfp4")
 # llama.cpp b11434: LLAMA_MAX_SEQ, GGML_CUDA_MAX_DEVICES.
 _MOST_USERS, _MOST_GPUS = 256, 16
-_KV_TYPES = {"llama_cpp": ("f16", "bf16", "q8_0", "q4_0"), "vllm": ("f16", "bf16", "fp8")}
 # What vLLM's images are built for.
 _OLDEST, _MARLIN = 75, 80
 _AMD = ("gfx90a", "gfx942", "gfx950", "gfx1100", "gfx1101", "gfx1150", "gfx1151", "gfx1200", "gfx1201")
@@ -28,10 +27,10 @@ def impossible(request: Request) -> tuple[Refusal, ...]:
 
 
 def _format(request: Request) -> tuple[Refusal, ...]:
-    known = _FORMATS[request.engine]
+    known = ENGINES[request.engine].FORMATS
     if request.quantisation in known:
         return ()
-    other = next((name for name, formats in _FORMATS.items() if request.quantisation in formats), "")
+    other = next((name for name, engine in ENGINES.items() if request.quantisation in engine.FORMATS), "")
     remedy = f"Use --engine {other}." if other else f"Use one of them, for example --quant {known[0]}."
     return (
         Refusal(
@@ -92,7 +91,7 @@ def _vendors(request: Request) -> tuple[Refusal, ...]:
 
 def _limits(request: Request) -> Iterator[Refusal]:
     """What the engine itself has an end to."""
-    known = _KV_TYPES[request.engine]
+    known = ENGINES[request.engine].KV_TYPES
     if request.kv_type not in known:
         remedy = f"Use one of them: --kv-type {known[-1]}."
         yield Refusal(f"cache type {request.kv_type}", f"{request.engine} has none", ", ".join(known), remedy)

@@ -15,6 +15,7 @@ from gpuwright.plan.sizing.request import Request
 from gpuwright.plan.sizing.result import Layout, Need, Verdict
 
 FORMATS = quantisation.GGUF
+KV_TYPES: tuple[str, ...] = ("f16", "bf16", "q8_0", "q4_0")
 _OF_RAM = 0.9  # the rest is for the system and buffers
 
 

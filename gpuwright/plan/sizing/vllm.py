@@ -17,6 +17,7 @@ from gpuwright.plan.sizing.request import Request
 from gpuwright.plan.sizing.result import Layout, Need
 
 FORMATS = quantisation.SAFETENSORS
+KV_TYPES: tuple[str, ...] = ("f16", "bf16", "fp8")
 HOPPER, ADA = 90, 89
 _SEQUENCES = 256
 _GROUPED = {"awq": 128, "gptq": 128, "w4a16": 128, "fp8": 128}
