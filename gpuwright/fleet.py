@@ -22,6 +22,7 @@ from gpuwright.operations import kernel_repository, local_repository
 from gpuwright.operations.shell import script
 from gpuwright.plan import HostPlan, plan_host
 from gpuwright.settings import read_settings
+from gpuwright.sizing.declared import folder_of, shapes
 from gpuwright.timings import measure
 
 _plans: WeakKeyDictionary[Host, HostPlan] = WeakKeyDictionary()
@@ -51,10 +52,12 @@ def planned() -> HostPlan:
 
 
 def _plan(host: Host) -> HostPlan:
-    settings = read_settings(host.data.dict())
+    data = host.data.dict()
+    settings = read_settings(data)
+    known = shapes(settings, folder_of(data))
     probe = script(probe_script())
     facts = _facts("\n".join(read_as_root(host, probe)))
-    plan = plan_host(facts, settings, catalog.load())
+    plan = plan_host(facts, settings, catalog.load(), known)
     if not isinstance(plan, HostPlan):
         raise GpuwrightError(*plan)
     for repository in plan.kernel_steps.repositories:

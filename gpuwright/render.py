@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import fields
 from functools import cache
 
@@ -19,7 +20,7 @@ def render(file: ManagedFile) -> str:
 
 @cache
 def _environment() -> Environment:
-    return Environment(
+    environment = Environment(
         loader=FileSystemLoader(ROOT / "templates"),
         undefined=StrictUndefined,
         autoescape=False,
@@ -27,3 +28,15 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
+    environment.filters["systemd_word"] = systemd_word
+    return environment
+
+
+def systemd_word(text: str) -> str:
+    """A word of a command line in a unit file, taken literally: systemd.service(5), "Command lines".
+
+    >>> systemd_word("-c"), systemd_word('{"a": "100%"}'), systemd_word("")
+    ('-c', '"{\\\\"a\\\\": \\\\"100%%\\\\"}"', '""')
+    """
+    literal = text.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%").replace("$", "$$")
+    return literal if re.fullmatch(r"[A-Za-z0-9_@/.,:=+%$-]+", text) and text != "-" else f'"{literal}"'

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict
 
 from gpuwright.catalog.amd import AmdCatalog
 from gpuwright.catalog.architectures import ArchitectureShape
+from gpuwright.catalog.engines import EngineRow
 from gpuwright.catalog.gpus import GpuCatalog, GpuRow, PriceRow
 from gpuwright.catalog.kernels import KernelCatalog
 from gpuwright.catalog.nvidia import NvidiaCatalog
@@ -46,14 +47,6 @@ class RepositoryRow(Row):
     key_fingerprint: str
 
 
-class EngineRow(Row):
-    name: str
-    variant: str
-    image: str
-    tag: str
-    architectures: tuple[str, ...]
-
-
 class WheelRow(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -68,6 +61,8 @@ class ModelRow(Row):
     license: str
     wheel: WheelRow
     bytes: int
+    shape: str
+    quantisation: str
 
 
 @dataclass(frozen=True)

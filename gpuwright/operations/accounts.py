@@ -11,6 +11,7 @@ from pyinfra.api.command import PyinfraCommand, StringCommand
 from typing_extensions import override
 
 from gpuwright.errors import Refusal
+from gpuwright.operations.gpu_words import GPU_WORDS
 from gpuwright.operations.readings import Pairs
 from gpuwright.operations.shell import failure, fields, script, show, will_change
 from gpuwright.plan.model import EnvFile, SystemUser
@@ -62,24 +63,27 @@ class Accounts(FactBase[dict[str, AccountState]]):
 class EnvFileStates(Pairs):
     """`ok`, or what is wrong with an environment file; the key itself never leaves the host.
 
-    `files` are (path, name of the key, account).
+    `files` are (path, name of the key, account, way of GPUs, their addresses with blanks between).
     """
 
     @override
-    def command(self, files: tuple[tuple[str, str, str], ...]) -> StringCommand:
+    def command(self, files: tuple[tuple[str, str, str, str, str], ...]) -> StringCommand:
         return script(
-            """
+            GPU_WORDS
+            + """
             judge() {
                 [ -f "$1" ] || { echo absent; return; }
                 [ "$(stat -c '%a %U:%G' "$1")" = '600 root:root' ] || { echo 'mode or owner'; return; }
                 grep -Eq "^$2=[0-9a-f]{64}\\$" "$1" || { echo 'no key'; return; }
                 grep -qx "GPUWRIGHT_UID=$(id -u "$3")" "$1" || { echo 'user id'; return; }
                 grep -qx "GPUWRIGHT_GID=$(id -g "$3")" "$1" || { echo 'group id'; return; }
+                # shellcheck disable=SC2086  # addresses
+                grep -qxF "GPUWRIGHT_GPUS=$(gpu_words "$4" $5)" "$1" || { echo 'GPUs'; return; }
                 echo ok
             }
             while [ $# -gt 0 ]; do
-                printf '%s\\t%s\\n' "$1" "$(judge "$1" "$2" "$3" 2>/dev/null)"
-                shift 3
+                printf '%s\\t%s\\n' "$1" "$(judge "$1" "$2" "$3" "$4" "$5" 2>/dev/null)"
+                shift 5
             done
             """,
             *(value for file in files for value in file),
@@ -129,13 +133,13 @@ def users(users: tuple[SystemUser, ...]) -> Generator[PyinfraCommand]:
 @operation()
 def env_files(files: tuple[EnvFile, ...]) -> Generator[StringCommand]:
     """
-    Write root-only environment files: a key of 256 random bits, made once and kept, and the account's ids.
+    Write root-only environment files: a key of 256 random bits, made once and kept, the account's ids, and GPUs.
 
     + files: one for each service
     """
     if not files:
         return
-    states = host.get_fact(EnvFileStates, files=tuple((file.path, file.key, file.user) for file in files))
+    states = host.get_fact(EnvFileStates, files=tuple(_asked(file) for file in files))
     for file in files:
         if states.get(file.path) == "ok":
             host.noop(f"{file.path} is complete")
@@ -143,9 +147,12 @@ def env_files(files: tuple[EnvFile, ...]) -> Generator[StringCommand]:
         will_change(file.path)
         show(f"{file.path}: {states.get(file.path, 'absent')} -> complete")
         yield script(
-            """
+            GPU_WORDS
+            + """
             set -e
             umask 077
+            # shellcheck disable=SC2086  # addresses
+            gpus=$(gpu_words "$4" $5)
             mkdir -p -m 0755 "$(dirname "$1")"
             # The key of a service that was dropped and is declared again is still its clients' key.
             for file in "$1" "$1.removed"; do
@@ -157,14 +164,17 @@ def env_files(files: tuple[EnvFile, ...]) -> Generator[StringCommand]:
             {
                 printf '%s=%s\\n' "$2" "$key"
                 printf 'GPUWRIGHT_UID=%s\\nGPUWRIGHT_GID=%s\\n' "$(id -u "$3")" "$(id -g "$3")"
+                printf 'GPUWRIGHT_GPUS=%s\\n' "$gpus"
             } > "$1.new"
             mv -f -T "$1.new" "$1"
             rm -f "$1.removed"
             """,
-            file.path,
-            file.key,
-            file.user,
+            *_asked(file),
         )
+
+
+def _asked(file: EnvFile) -> tuple[str, str, str, str, str]:
+    return file.path, file.key, file.user, file.gpu_way, " ".join(file.gpus)
 
 
 def differences(name: str, state: AccountState) -> Generator[str]:

@@ -5,7 +5,9 @@ Pure: no I/O, no clock, neither pyinfra nor Ansible. `plan(facts after a deploy)
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from types import MappingProxyType
 
 from gpuwright.catalog import Catalog
 from gpuwright.errors import Refusal
@@ -29,14 +31,26 @@ from gpuwright.plan.notes import Notes
 from gpuwright.plan.nvidia import plan_nvidia
 from gpuwright.plan.power import plan_power
 from gpuwright.plan.runtime import plan_runtimes
+from gpuwright.plan.sizing.model import ModelFacts
 from gpuwright.plan.stack import plan_driver_steps, plan_kernel_steps
 from gpuwright.settings import HostSettings
 
 __all__ = ["HostPlan", "Reason", "plan_host"]
 
 
-def plan_host(facts: HostFacts, settings: HostSettings, catalog: Catalog) -> HostPlan | tuple[Refusal, ...]:
-    """What this host gets, or every reason why it gets nothing. Total: it raises for no input."""
+NOTHING_RECORDED: Mapping[str, ModelFacts] = MappingProxyType({})
+
+
+def plan_host(
+    facts: HostFacts,
+    settings: HostSettings,
+    catalog: Catalog,
+    shapes: Mapping[str, ModelFacts] = NOTHING_RECORDED,
+) -> HostPlan | tuple[Refusal, ...]:
+    """What this host gets, or every reason why it gets nothing. Total: it raises for no input.
+
+    `shapes` are of models by the name that they are declared by: what was recorded, or read of a file that is here.
+    """
     notes = Notes()
     _supported(facts, catalog, notes)
     if notes.refusals:
@@ -53,12 +67,14 @@ def plan_host(facts: HostFacts, settings: HostSettings, catalog: Catalog) -> Hos
     firmware = plan_firmware(facts, settings, catalog, gpus, drivers, kernel, notes)
     holds = plan_holds(catalog, kernel, drivers, fabric, runtimes, notes)
     interconnect = plan_interconnect(facts, settings, catalog, gpus, drivers, kernel, notes)
+    collectives = plan_collectives(facts, settings, catalog, gpus, interconnect, notes)
+    below = (gpus, drivers, runtimes, interconnect, collectives)
     stack = (facts, catalog, kernel, drivers, fabric, firmware, notes)
     plan = HostPlan(
         base=plan_base(facts, settings, catalog, drivers, notes),
         container_engine=plan_container_engine(facts, settings, catalog, runtimes, notes),
         model_store=models,
-        inference=plan_inference(facts, settings, catalog, models, notes),
+        inference=plan_inference(facts, settings, catalog, models, *below, shapes, notes),
         gpus=gpus,
         kernel=kernel,
         drivers=drivers,
@@ -66,7 +82,7 @@ def plan_host(facts: HostFacts, settings: HostSettings, catalog: Catalog) -> Hos
         fabric=fabric,
         runtimes=runtimes,
         interconnect=interconnect,
-        collectives=plan_collectives(facts, settings, catalog, gpus, interconnect, notes),
+        collectives=collectives,
         power=plan_power(facts, settings, catalog, gpus, drivers, notes),
         holds=holds,
         kernel_steps=plan_kernel_steps(facts, settings, catalog, kernel, drivers, holds, notes),

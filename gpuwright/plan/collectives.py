@@ -11,6 +11,8 @@ from gpuwright.plan.peers import peer_groups
 from gpuwright.settings import HostSettings
 
 ENV = "NCCL user guide, environment variables"
+# What each vendor's library reads: RCCL does not read NCCL's.
+CONF = {"nvidia": "/etc/nccl.conf", "amd": "/etc/rccl.conf"}
 VIRTUAL = ("docker", "veth", "virbr", "br-", "lo")
 
 

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-from gpuwright.catalog import Catalog, EngineRow
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from gpuwright.catalog import Catalog
 from gpuwright.facts import HostFacts
+from gpuwright.plan.collectives import CONF
+from gpuwright.plan.gpu_model import CollectivesPlan, DriverPlan, Gpu, InterconnectPlan, RuntimePlan
 from gpuwright.plan.model import (
     EnvFile,
+    GpuNeed,
     Image,
     InferencePlan,
     ManagedFile,
@@ -16,161 +22,237 @@ from gpuwright.plan.model import (
     Unit,
 )
 from gpuwright.plan.notes import Notes
-from gpuwright.plan.serving import ENGINES
+from gpuwright.plan.peers import Card, cards
+from gpuwright.plan.serving import ENGINES, Engine, custom
+from gpuwright.plan.serving.fit import SOURCE, Fit, fit
+from gpuwright.plan.serving.gpus import assign
+from gpuwright.plan.serving.images import NAMES, Chosen, choose
+from gpuwright.plan.serving.ladder import rungs
+from gpuwright.plan.serving.serving import CACHE, Serving
+from gpuwright.plan.serving.shapes import shape_of
+from gpuwright.plan.serving.shared import shared_fit
+from gpuwright.plan.sizing.model import ModelFacts
 from gpuwright.settings import HostSettings, ServiceDeclaration
 
 FIRST_PORT = 8080
 USER = "_gpuwright"
-HOME = "/var/lib/gpuwright"
+USER_HOME = "/var/lib/gpuwright"
 ETC = "/etc/gpuwright"
-READY = "/usr/local/lib/gpuwright/ready"
+LIBRARY = "/usr/local/lib/gpuwright"
+SCRIPTS = ("ready", "gate", "ladder", "drain")
 GIB = 1024**3
+MIB = 1024**2
+# NCCL takes about 10 MB of /dev/shm for a connection, vLLM's ranks more (vllm-project/vllm#1710; serving.md C8).
+SHM_BYTES = 8 * GIB
+FIRST_CONTEXT = 4096
+START_S = 600
+# A cold file on a slow disk: a start must not be given up while the model is still being read.
+READ_BYTES_PER_S = 100_000_000
+
+
+@dataclass(frozen=True)
+class Ground:
+    """What was decided before, and services stand on."""
+
+    facts: HostFacts
+    settings: HostSettings
+    catalog: Catalog
+    store: ModelStorePlan
+    cards: tuple[Card, ...]
+    drivers: tuple[DriverPlan, ...]
+    runtimes: tuple[RuntimePlan, ...]
+    interconnect: InterconnectPlan
+    collectives: CollectivesPlan
+    shapes: Mapping[str, ModelFacts]
 
 
 def plan_inference(
-    facts: HostFacts, settings: HostSettings, catalog: Catalog, store: ModelStorePlan, notes: Notes
+    facts: HostFacts,
+    settings: HostSettings,
+    catalog: Catalog,
+    store: ModelStorePlan,
+    gpus: tuple[Gpu, ...],
+    drivers: tuple[DriverPlan, ...],
+    runtimes: tuple[RuntimePlan, ...],
+    interconnect: InterconnectPlan,
+    collectives: CollectivesPlan,
+    shapes: Mapping[str, ModelFacts],
+    notes: Notes,
 ) -> InferencePlan:
     """Units, files and images of all declared services; an empty declaration gives an empty slice."""
     notes.why("inference", "inference_services", "role inference")
     _ports_declared(settings, notes)
-    services = [
-        service
-        for index, declared in enumerate(settings.inference.inference_services)
-        if (service := _service(index, declared, facts, settings, catalog, store, notes)) is not None
-    ]
-    if not services:
+    declared = settings.inference.inference_services
+    compute = cards(facts, gpus, catalog)
+    ground = Ground(
+        facts, settings, catalog, store, compute, drivers, runtimes, interconnect, collectives, shapes
+    )
+    owned = assign(declared, compute, facts, notes)
+    found = [_service(index, each, owned[each.name], ground, notes) for index, each in enumerate(declared)]
+    planned = [each for each in found if each is not None]
+    if not planned:
         return InferencePlan((), (), (), (), (), ())
+    services = tuple(service for service, _ in planned)
+    shared_fit(services, compute, notes)
     notes.why(
         "inference.users",
         "a server that is broken into owns nothing on the host",
         "roles/inference/README.md",
     )
     notes.why(
-        "inference.env_files", "keys and ids exist only on the host", "systemd.exec(5), EnvironmentFile="
+        "inference.env_files",
+        "keys, ids and what containers call a GPU exist only on the host",
+        "systemd.exec(5), EnvironmentFile=",
     )
-    ready = ManagedFile(READY, "inference/ready.sh.j2", mode="0755")
-    files = [ready]
-    for service in services:
-        files.append(ManagedFile(service.conf_file, "inference/service.conf.j2", service))
-        files.append(ManagedFile(f"/etc/systemd/system/{service.unit}", "inference/service.unit.j2", service))
-    references = dict.fromkeys(service.image for service in services)
     return InferencePlan(
-        images=tuple(Image(settings.inference.inference_image_source, reference) for reference in references),
-        users=(SystemUser(USER, HOME),),
-        env_files=tuple(EnvFile(s.env_file, s.key, USER) for s in services),
-        files=tuple(files),
+        images=tuple(dict.fromkeys(image for _, image in planned)),
+        users=(SystemUser(USER, USER_HOME),),
+        env_files=tuple(
+            EnvFile(s.env_file, s.key, USER, s.gpu_way, tuple(need.address for need in s.gpus))
+            for s in services
+        ),
+        files=_files(services),
         units=tuple(_unit(service, store) for service in services),
-        services=tuple(services),
+        services=services,
     )
 
 
 def _service(
     index: int,
     declared: ServiceDeclaration,
-    facts: HostFacts,
-    settings: HostSettings,
-    catalog: Catalog,
-    store: ModelStorePlan,
+    owned: tuple[Card, ...] | None,
+    ground: Ground,
     notes: Notes,
-) -> Service | None:
-    """One service, or None after a refusal was noted."""
+) -> tuple[Service, Image] | None:
+    """One service with its image, or None after a refusal was noted."""
+    settings, catalog = ground.settings, ground.catalog
     name = declared.model or settings.inference.inference_model
-    model = next((model for model in store.models if model.name == name), None)
-    variant = _variant(declared, facts, notes)
-    if model is None or variant is None:
+    model = next((model for model in ground.store.models if model.name == name), None)
+    if owned is None or model is None:
         return None
     engine = ENGINES[declared.engine]
-    if (problem := engine.refuses(model)) is not None:
+    if (problem := engine.refuses(declared, model)) is not None:
         notes.refuse(f"service {declared.name}", *problem)
         return None
-    image = _image(declared, variant, facts, settings, catalog, notes)
-    if image is None:
+    shape = shape_of(name, settings, catalog, ground.shapes, notes)
+    declared = _with_context(declared, shape)
+    memory = _memory(declared, ground.facts)
+    image = choose(declared, owned, ground.drivers, ground.facts, settings, catalog, notes)
+    fitting = fit(declared, name, shape, owned, memory, notes)
+    if image is None or fitting is None:
         return None
-    path = f"inference.services.{index}"
+    fabric = ground.interconnect.p2p == "fabric"
     port = declared.port or FIRST_PORT
-    memory = _memory(declared, facts)
-    notes.why(f"{path}.variant", "accelerator, and no GPU in the facts", "roles/inference/README.md")
-    notes.why(f"{path}.memory_bytes", "memory_gib, or 80 % of the host's memory", "role inference")
-    notes.why(f"{path}.environment", "declared, in the engine's own variables", engine.SOURCE)
-    return Service(
+    serving = Serving(declared, model, image.variant, port, owned, fitting.request, fitting.layout, fabric)
+    _explain(f"inference.services.{index}", serving, image, fitting, engine, notes)
+    service = Service(
         name=declared.name,
         unit=f"gpuwright-{declared.name}.service",
         container=f"gpuwright-{declared.name}",
         engine=declared.engine,
-        variant=variant,
+        variant=image.variant,
         model=model.name,
-        image=image,
+        image=image.image.reference,
         port=port,
         memory_bytes=memory,
-        start_timeout_s=declared.start_timeout_s,
-        mounts=((model.directory, model.directory),),
-        environment=engine.environment(declared, model, port),
+        start_timeout_s=declared.start_timeout_s or _start_s(fitting, image),
+        mounts=((model.directory, model.directory), *_conf(serving, ground)),
+        environment=_environment(serving, engine),
+        arguments=(
+            *engine.arguments(serving),
+            *(custom.filled(word, serving) for word in declared.arguments),
+        ),
+        gpu_way=_way(owned, ground.runtimes),
+        gpus=_needs(serving, fitting),
+        ram_bytes=_ram(fitting, memory),
+        cache=f"{CACHE}/{declared.name}" if engine.CACHE or owned else "",
+        shm_bytes=SHM_BYTES if serving.ranks > 1 else 0,
+        rungs=rungs(serving, engine),
+        out_of_memory=engine.OUT_OF_MEMORY if declared.out_of_memory else "",
+        busy=engine.BUSY if declared.drain_s else "",
+        drain_s=declared.drain_s,
         conf_file=f"{ETC}/{declared.name}.conf",
         env_file=f"{ETC}/{declared.name}.env",
-        key=engine.KEY,
+        key=engine.key(declared),
+    )
+    return service, image.image
+
+
+def _explain(path: str, serving: Serving, image: Chosen, fitting: Fit, engine: Engine, notes: Notes) -> None:
+    declared = serving.declared
+    on = ", ".join(card.row.name for card in serving.cards) or "no GPU: the processor"
+    notes.why("inference.images", image.reason, image.source)
+    notes.why(f"{path}.image", image.reason, image.source)
+    notes.why(f"{path}.variant", f"accelerator is {declared.accelerator}; {on}", "roles/inference/README.md")
+    notes.why(f"{path}.memory_bytes", "memory_gib, or 80 % of the host's memory", "role inference")
+    notes.why(f"{path}.start_timeout_s", "declared, or 10 minutes and the time to read the weights", SOURCE)
+    notes.why(f"{path}.environment", "what the engine's version knows, and what is declared", engine.SOURCE)
+    notes.why(f"{path}.arguments", fitting.reason, f"{SOURCE}; {engine.SOURCE}")
+    notes.why(f"{path}.gpus", fitting.reason, SOURCE)
+    notes.why(f"{path}.ram_bytes", fitting.reason, SOURCE)
+    notes.why(f"{path}.gpu_way", "as the runtime of the cards' vendor gives them", "slice runtimes")
+    notes.why(
+        f"{path}.shm_bytes", "ranks speak through /dev/shm; Docker's own is 64 MB", "vllm-project/vllm#1710"
+    )
+    notes.why(f"{path}.rungs", "out_of_memory", engine.SOURCE)
+    notes.why(f"{path}.mounts", "the model; with several GPUs what NCCL or RCCL reads", "slice collectives")
+
+
+def _with_context(declared: ServiceDeclaration, shape: ModelFacts | None) -> ServiceDeclaration:
+    """Without a declared context that of small tasks, or all that the model knows where that is less."""
+    if declared.context is not None:
+        return declared
+    context = min(FIRST_CONTEXT, shape.context) if shape else FIRST_CONTEXT
+    return declared.model_copy(update={"context": context})
+
+
+def _start_s(fitting: Fit, image: Chosen) -> int:
+    """Ten minutes, as much again where code is compiled first, and the time to read the weights."""
+    return START_S * (2 if image.compiles else 1) + int(fitting.bytes / READ_BYTES_PER_S)
+
+
+def _environment(serving: Serving, engine: Engine) -> tuple[tuple[str, str], ...]:
+    """The engine's, then what is declared, which wins."""
+    declared = {
+        name: custom.filled(value, serving) for name, value in sorted(serving.declared.environment.items())
+    }
+    return tuple((dict(engine.environment(serving)) | declared).items())
+
+
+def _way(owned: tuple[Card, ...], runtimes: tuple[RuntimePlan, ...]) -> str:
+    """How the container gets its GPUs; where no runtime is planned the driver was refused already."""
+    vendor = NAMES[owned[0].row.vendor] if owned else ""
+    return next((f"{vendor}-{runtime.method}" for runtime in runtimes if runtime.vendor == vendor), "")
+
+
+def _needs(serving: Serving, fitting: Fit) -> tuple[GpuNeed, ...]:
+    """What has to be free on each GPU, in whole MiB: vLLM asks for its share of all memory, and ends without it."""
+    layout = fitting.layout
+    if layout is None:
+        return tuple(GpuNeed(card.gpu.address, 0, 0) for card in serving.cards)
+    share = serving.declared.engine == "vllm"
+    return tuple(
+        GpuNeed(
+            card.gpu.address,
+            int(need.memory if share else need.total) // MIB * MIB,
+            int(need.weights) // MIB * MIB,
+        )
+        for card, need in zip(serving.cards, layout.needs, strict=True)
     )
 
 
-def _variant(declared: ServiceDeclaration, facts: HostFacts, notes: Notes) -> str | None:
-    if declared.accelerator == "cpu" or not facts.gpus:
-        return "cpu"
-    seen = ", ".join(f"{gpu.address} ({gpu.vendor}:{gpu.device})" for gpu in facts.gpus)
-    notes.refuse(
-        f"service {declared.name}",
-        f"the host has GPUs ({seen}) and this release has no GPU variant of {declared.engine}",
-        'accelerator = "cpu"',
-        "Declare it if the CPU is what you want: a service never falls back to the CPU silently.",
-    )
-    return None
+def _ram(fitting: Fit, limit: int) -> int:
+    """What has to be available of the host's memory before a start, in whole MiB."""
+    needed = fitting.layout.host if fitting.layout else fitting.bytes
+    return min(int(needed), limit) // MIB * MIB
 
 
-def _image(
-    declared: ServiceDeclaration,
-    variant: str,
-    facts: HostFacts,
-    settings: HostSettings,
-    catalog: Catalog,
-    notes: Notes,
-) -> str | None:
-    ours = settings.inference
-    if ours.inference_image is not None:
-        notes.why("inference.images", f"inference_image, source {ours.inference_image_source}", "settings")
-        registry = "@" in ours.inference_image
-        if registry == (ours.inference_image_source == "registry"):
-            return ours.inference_image
-        notes.refuse(
-            f"image of service {declared.name}",
-            f"inference_image is {ours.inference_image}",
-            "repository@sha256:... with registry, sha256:... with local",
-            "Make inference_image and inference_image_source agree.",
-        )
-        return None
-    if ours.inference_image_source == "local":
-        notes.refuse(
-            f"image of service {declared.name}",
-            "inference_image_source is local and inference_image is not set",
-            "the id of an image on the control machine",
-            "Set inference_image (docker image ls --no-trunc), or use registry.",
-        )
-        return None
-    row = _engine_row(declared.engine, variant, facts, catalog)
-    if row is None:
-        notes.refuse(
-            f"image of service {declared.name}",
-            f"no image of {declared.engine} ({variant}) for {facts.arch} in the catalogue",
-            "an image for this architecture",
-            "Set inference_image to one that you trust.",
-        )
-        return None
-    notes.why("inference.images", f"{row.tag}, pinned by digest", row.source)
-    return row.image
-
-
-def _engine_row(engine: str, variant: str, facts: HostFacts, catalog: Catalog) -> EngineRow | None:
-    for row in catalog.engines:
-        if (row.name, row.variant) == (engine, variant) and facts.arch in row.architectures:
-            return row
-    return None
+def _conf(serving: Serving, ground: Ground) -> tuple[tuple[str, str], ...]:
+    """NCCL's configuration: a container does not see the host's by itself."""
+    if len(serving.cards) < 2 or not ground.collectives.variables:
+        return ()
+    path = CONF[NAMES[serving.cards[0].row.vendor]]
+    return ((path, path),)
 
 
 def _ports_declared(settings: HostSettings, notes: Notes) -> None:
@@ -197,6 +279,14 @@ def _memory(declared: ServiceDeclaration, facts: HostFacts) -> int:
     return max(facts.memory_bytes // GIB, 1) * GIB * 8 // 10
 
 
+def _files(services: tuple[Service, ...]) -> tuple[ManagedFile, ...]:
+    files = [ManagedFile(f"{LIBRARY}/{name}", f"inference/{name}.sh.j2", mode="0755") for name in SCRIPTS]
+    for service in services:
+        files.append(ManagedFile(service.conf_file, "inference/service.conf.j2", service))
+        files.append(ManagedFile(f"/etc/systemd/system/{service.unit}", "inference/service.unit.j2", service))
+    return tuple(files)
+
+
 def _unit(service: Service, store: ModelStorePlan) -> Unit:
     model: Model = next(model for model in store.models if model.name == service.model)
     return Unit(
@@ -205,8 +295,9 @@ def _unit(service: Service, store: ModelStorePlan) -> Unit:
             f"/etc/systemd/system/{service.unit}",
             service.conf_file,
             service.env_file,
-            READY,
+            *(f"{LIBRARY}/{name}" for name in SCRIPTS),
             f"{model.directory}/.gpuwright.json",
+            *(source for source, _ in service.mounts[1:]),
         ),
         follows=("docker.service",),
     )

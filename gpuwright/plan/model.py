@@ -182,16 +182,38 @@ class SystemUser:
 
 @dataclass(frozen=True)
 class EnvFile:
-    """A root-only environment file: a key made on the host at the first deploy, and the user's ids."""
+    """A root-only environment file: a key made on the host at the first deploy, the user's ids, and GPUs.
+
+    `gpus` are PCI addresses; what containers know them by exists only on the host. `gpu_way` is how containers get
+    them: nvidia-cdi (by UUID), amd-cdi (all of them), amd-device-nodes (render nodes and their group), or "".
+    """
 
     path: str
     key: str
     user: str
+    gpu_way: str = ""
+    gpus: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class GpuNeed:
+    """What a service needs of one GPU: `free_bytes` before it starts, of which `weights_bytes` will be weights."""
+
+    address: str
+    free_bytes: int
+    weights_bytes: int
 
 
 @dataclass(frozen=True)
 class Service:
-    """A model server: an engine's container behind a systemd unit on a loopback port."""
+    """A model server: an engine's container behind a systemd unit on a loopback port.
+
+    `arguments` are the words after the image; `entrypoint` replaces the image's own, "" leaves it. `gpu_way` as in
+    EnvFile. `cache` is a directory of the host that the engine may write to, "" for none. `shm_bytes` is the size of
+    /dev/shm, 0 for the engine's default. `rungs` are further words by which a start is tried after one that ran out
+    of memory, in their order; `out_of_memory` is what its log says then. `busy` is the metric of requests that are
+    being answered, which a stop waits for up to `drain_s`.
+    """
 
     name: str
     unit: str
@@ -205,6 +227,16 @@ class Service:
     start_timeout_s: int
     mounts: tuple[tuple[str, str], ...]
     environment: tuple[tuple[str, str], ...]
+    arguments: tuple[str, ...]
+    gpu_way: str
+    gpus: tuple[GpuNeed, ...]
+    ram_bytes: int
+    cache: str
+    shm_bytes: int
+    rungs: tuple[tuple[str, ...], ...]
+    out_of_memory: str
+    busy: str
+    drain_s: int
     conf_file: str
     env_file: str
     key: str

@@ -35,7 +35,7 @@ def ask(entry: HostEntry) -> Target:
     """The host's facts, or why they could not be read."""
     never_prompt_without_a_terminal()
     try:
-        return Target(entry.name, _facts(entry), entry.data)
+        return Target(entry.name, _facts(entry), entry.data, source=entry.source)
     except GpuwrightError as error:
         return Target(entry.name, None, entry.data, error.refusals)
 

@@ -14,6 +14,7 @@ from gpuwright.plan import HostPlan, plan_host
 from gpuwright.plan.model import Json
 from gpuwright.planning.targets import Target
 from gpuwright.settings import FIELDS, read_settings
+from gpuwright.sizing.declared import folder_of, shapes
 
 _TEXTS = frozenset(key for key, field in FIELDS.items() if field.annotation is str)
 
@@ -42,9 +43,10 @@ def planned(target: Target, overrides: Mapping[str, object]) -> Planned:
         settings = read_settings({**target.data, **overrides})
         if foreign := tuple(_foreign(overrides)):
             raise GpuwrightError(*foreign)
+        known = shapes(settings, folder_of(target.data, target.source))
     except GpuwrightError as error:
         return Planned(target.host, target.facts, None, error.refusals)
-    plan = plan_host(target.facts, settings, catalog.load())
+    plan = plan_host(target.facts, settings, catalog.load(), known)
     if isinstance(plan, HostPlan):
         return Planned(target.host, target.facts, plan)
     return Planned(target.host, target.facts, None, plan)

@@ -20,12 +20,16 @@ FACTS = "facts.json"
 
 @dataclass(frozen=True)
 class Target:
-    """A host, with its facts or the reasons why they could not be read; `data` may hold secrets."""
+    """A host, with its facts or the reasons why they could not be read; `data` may hold secrets.
+
+    `source` is the inventory or the facts file that it comes from: what is recorded of models lies beside it.
+    """
 
     host: str
     facts: HostFacts | None
     data: Mapping[str, object] = field(default_factory=dict, repr=False)
     refusals: tuple[Refusal, ...] = ()
+    source: Path | None = None
 
 
 def read(arguments: Sequence[str], inventory: Path | None, limit: tuple[str, ...]) -> Iterator[Target]:
@@ -110,7 +114,7 @@ def _file(path: Path) -> Target:
         # No redirection into `path`: it may be a file that has nothing to do with facts.
         remedy = "`gpuwright facts HOST --json` prints one for one host."
         raise GpuwrightError.of(f"facts {path}", observed, required, remedy) from error
-    return Target(_label(path), facts, settings_beside(path))
+    return Target(_label(path), facts, settings_beside(path), source=path)
 
 
 def _other_file(text: bytes) -> str:

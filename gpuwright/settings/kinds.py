@@ -9,6 +9,9 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Variable = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+# Unit and environment files end a value at the end of its line.
+Argument = Annotated[str, Field(pattern=r"^[^\n\r\x00]*$")]
 Port = Annotated[int, Field(ge=1024, le=65535)]
 
 

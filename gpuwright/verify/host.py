@@ -14,8 +14,9 @@ from gpuwright.plan import HostPlan, plan_host
 from gpuwright.plan.model import Model, Service
 from gpuwright.probing import probe
 from gpuwright.settings import read_settings
+from gpuwright.sizing.declared import folder_of, shapes
 from gpuwright.status_probe import parse_sections
-from gpuwright.verify import base, container, driver, gpu, kernel, model, service, stamp, unit
+from gpuwright.verify import base, container, driver, gpu, kernel, model, service, service_gpu, stamp, unit
 from gpuwright.verify.answers import probe_for
 from gpuwright.verify.check import CHECKS
 from gpuwright.verify.parts import planned
@@ -28,7 +29,7 @@ STATE_S = 120
 HASH_BYTES_PER_S = 20_000_000
 
 # Importing a module of checks registers them; the table shows them in this order.
-AREAS = (base, unit, stamp, container, service, model, kernel, driver, gpu)
+AREAS = (base, unit, stamp, container, service, model, kernel, driver, gpu, service_gpu)
 
 
 def verify(entry: HostEntry, fast: bool) -> HostReport:
@@ -65,7 +66,7 @@ def replan(connection: Connection, entry: HostEntry) -> tuple[HostFacts, HostPla
     """What the host is now, and what it should be. GpuwrightError with the reasons of a refusal."""
     settings = read_settings(entry.data)
     facts = probe(connection)
-    plan = plan_host(facts, settings, catalog.load())
+    plan = plan_host(facts, settings, catalog.load(), shapes(settings, folder_of(entry.data, entry.source)))
     if isinstance(plan, HostPlan):
         return facts, plan
     raise GpuwrightError(*plan)

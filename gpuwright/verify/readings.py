@@ -65,13 +65,18 @@ class Account:
 
 @dataclass(frozen=True)
 class EnvFileReading:
-    """An environment file as the host judged it: how many keys of the right shape, and whether the ids fit."""
+    """An environment file as the host judged it: how many keys of the right shape, and whether ids and GPUs fit.
+
+    `words` are those by which the container gets its GPUs.
+    """
 
     mode: str
     owner: str
     keys: str
     uid: str
     gid: str
+    gpus: str
+    words: str
 
 
 @dataclass(frozen=True)
@@ -161,7 +166,7 @@ class Readings:
     @cached_property
     def env_files(self) -> dict[str, EnvFileReading] | None:
         """Environment files by path."""
-        return self.columns("env_files", 6, lambda row: EnvFileReading(*row))
+        return self.columns("env_files", 8, lambda row: EnvFileReading(*row))
 
     @cached_property
     def texts(self) -> dict[str, str | None] | None:
@@ -232,6 +237,11 @@ class Readings:
     def gpus(self) -> dict[str, str] | None:
         """The kernel driver of each GPU by PCI address, or `none`."""
         return self.columns("gpus", 2, lambda row: row[0])
+
+    @cached_property
+    def rungs(self) -> dict[str, tuple[str, str]] | None:
+        """How far down a service is, "none" for not at all, and the words that it was started with, by name."""
+        return self.columns("rungs", 3, lambda row: (row[0], row[1]))
 
     def names(self, section: str) -> tuple[str, ...] | None:
         """The lines of a section that is a list of names."""

@@ -11,10 +11,11 @@ from collections.abc import Iterable, Sequence
 
 from gpuwright.models import manifest
 from gpuwright.models.reading import OPEN_OR_SHUT
+from gpuwright.operations.gpu_words import GPU_WORDS
 from gpuwright.plan import HostPlan
 from gpuwright.plan.model import EnvFile, JsonMerge, ManagedFile, Model, Package, Service, SystemUser, Unit
 from gpuwright.stamp import PATH as STAMP
-from gpuwright.verify import driver_script
+from gpuwright.verify import driver_script, service_gpu_script
 from gpuwright.verify.parts import planned
 
 COMPLETION_S = 120
@@ -34,8 +35,8 @@ section() {
 }
 
 each() {
-    printf '%s\n' "$1" | while IFS=$tab read -r one two three; do
-        [ -z "$one" ] || "$2" "$one" "$two" "$three" || exit 1
+    printf '%s\n' "$1" | while IFS=$tab read -r one two three four five; do
+        [ -z "$one" ] || "$2" "$one" "$two" "$three" "$four" "$five" || exit 1
     done
 }
 """
@@ -88,12 +89,19 @@ account() {
 accounts() { each "$accounts" account; }
 
 env_file() {
-    [ -f "$1" ] && [ ! -L "$1" ] || { printf '%s\tabsent\t-\t-\t-\t-\n' "$1"; return 0; }
+    [ -f "$1" ] && [ ! -L "$1" ] || { printf '%s\tabsent\t-\t-\t-\t-\t-\t-\n' "$1"; return 0; }
     keys=$(grep -Ec "^$2=[0-9a-f]{64}\$" "$1") || keys=${keys:-0}
-    uid=wrong gid=wrong
+    uid=wrong gid=wrong gpus=wrong
     if grep -qx "GPUWRIGHT_UID=$(id -u "$3")" "$1"; then uid=right; fi
     if grep -qx "GPUWRIGHT_GID=$(id -g "$3")" "$1"; then gid=right; fi
-    printf '%s\t%s\t%s\t%s\t%s\t%s\n' "$1" "$(stat -c '%04a' "$1")" "$(stat -c '%U:%G' "$1")" "$keys" "$uid" "$gid"
+    # shellcheck disable=SC2086  # addresses
+    if words=$(gpu_words "$4" $5); then
+        if grep -qxF "GPUWRIGHT_GPUS=$words" "$1"; then gpus=right; fi
+    else
+        gpus=unknown
+    fi
+    printf '%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n' "$1" "$(stat -c '%04a' "$1")" "$(stat -c '%U:%G' "$1")" "$keys" \
+        "$uid" "$gid" "$gpus" "$(sed -n 's/^GPUWRIGHT_GPUS=//p' "$1")"
 }
 env_files() { each "$env_files" env_file; }
 
@@ -119,7 +127,9 @@ shape=$shape'"Privileged":{{json .HostConfig.Privileged}},"CapAdd":{{json .HostC
 shape=$shape'"CapDrop":{{json .HostConfig.CapDrop}},"SecurityOpt":{{json .HostConfig.SecurityOpt}},'
 shape=$shape'"ReadonlyRootfs":{{json .HostConfig.ReadonlyRootfs}},"Memory":{{json .HostConfig.Memory}},'
 shape=$shape'"NetworkMode":{{json .HostConfig.NetworkMode}},"PidMode":{{json .HostConfig.PidMode}},'
-shape=$shape'"IpcMode":{{json .HostConfig.IpcMode}},"Devices":{{json .HostConfig.Devices}},"Mounts":{{json .Mounts}}}'
+shape=$shape'"IpcMode":{{json .HostConfig.IpcMode}},"Devices":{{json .HostConfig.Devices}},"Mounts":{{json .Mounts}},'
+shape=$shape'"DeviceRequests":{{json .HostConfig.DeviceRequests}},"GroupAdd":{{json .HostConfig.GroupAdd}},'
+shape=$shape'"ShmSize":{{json .HostConfig.ShmSize}},"Arguments":{{json .Config.Cmd}}}'
 container() {
     row=$(docker container inspect --format "$shape" "$1") || row=absent
     printf '%s\t%s\n' "$1" "$row"
@@ -159,6 +169,13 @@ model_files() { each "$models" model_directory; }
 exposed() { [ ! -d "$1" ] || find -H "$1" \( -type f -o -type d \) OPEN_OR_SHUT; }
 model_exposed() { each "$models" exposed; }
 
+rung() {
+    [ -f "/var/lib/gpuwright/rungs/$1.env" ] || { printf '%s\tnone\t-\n' "$1"; return 0; }
+    number=$(sed -n 's/^GPUWRIGHT_RUNG_NUMBER=//p' "/var/lib/gpuwright/rungs/$1.env")
+    printf '%s\t%s\t%s\n' "$1" "${number:-?}" "$(sed -n 's/^GPUWRIGHT_RUNG=//p' "/var/lib/gpuwright/rungs/$1.env")"
+}
+rungs() { each "$rungs" rung; }
+
 gpu() {
     driver=none
     if [ -e "/sys/bus/pci/devices/$1/driver" ]; then
@@ -169,7 +186,7 @@ gpu() {
 gpus() { each "$gpus" gpu; }
 
 for reading in packages files units watches manager clock accounts env_files texts images containers variables \
-    processes listeners owners our_units our_containers model_files model_exposed gpus; do
+    processes listeners owners our_units our_containers model_files model_exposed gpus rungs; do
     section "$reading" "$reading"
 done
 """.replace("OPEN_OR_SHUT", OPEN_OR_SHUT)
@@ -234,21 +251,30 @@ def state_script(plan: HostPlan, gpus: Iterable[str]) -> str:
     texts = [STAMP, *(merge.path for merge in planned(plan, JsonMerge))]
     dropped = (*plan.base.dropped_files, *plan.container_engine.dropped_files)
     driver = driver_script.variables(plan)
+    given = service_gpu_script.variables(services)
     return _script(
-        _STATE + driver_script.TEXT if driver else _STATE,
+        GPU_WORDS
+        + _STATE
+        + (driver_script.TEXT if driver else "")
+        + (service_gpu_script.TEXT if given else ""),
         packages=_rows((name,) for name in dict.fromkeys(packages)),
         files=_rows((path,) for path in (*(file.path for file in planned(plan, ManagedFile)), *dropped)),
         units=_rows((unit.name,) for unit in units),
         watches=_rows((unit.name, path) for unit in units for path in unit.watches),
         properties_of_manager=",".join(name for name, _ in plan.base.manager),
         accounts=_rows((user.name,) for user in planned(plan, SystemUser)),
-        env_files=_rows((file.path, file.key, file.user) for file in planned(plan, EnvFile)),
+        env_files=_rows(
+            (file.path, file.key, file.user, file.gpu_way or "-", " ".join(file.gpus) or "-")
+            for file in planned(plan, EnvFile)
+        ),
         texts=_rows((path,) for path in (*texts, *(f"{m.directory}/{manifest.NAME}" for m in models))),
         images=_rows((service.image,) for service in services),
         containers=_rows((service.container,) for service in services),
         variables=_rows((service.container, name) for service in services for name, _ in service.environment),
         models=_rows((model.directory,) for model in models),
         gpus=_rows((address,) for address in gpus),
+        rungs=_rows((service.name,) for service in services if service.rungs),
+        **given,
         **driver,
     )
 

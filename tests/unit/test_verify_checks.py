@@ -34,6 +34,8 @@ SECTIONS = parse_sections(RECORDED)
 IMAGE = SECTIONS["images"].strip().partition("\t")[0]
 # Nothing was asked of the host for these: they are judged from the facts and the plan alone.
 NOT_READ = {"gpu.visible", "clock.synchronised", "packages.held"}
+# It has no GPU, and no service that could run out of a GPU's memory.
+NOT_READ |= {"container.shared-memory", "gpu.in-container", "gpu.memory", "service.rung"}
 # No driver is planned for it: tests/unit/test_verify_driver.py judges these.
 NOT_READ |= {name for name in CHECKS if name.startswith(("driver.", "kernel."))}
 

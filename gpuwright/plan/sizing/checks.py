@@ -31,7 +31,7 @@ def _format(request: Request) -> tuple[Refusal, ...]:
     if request.quantisation in known:
         return ()
     other = next((name for name, engine in ENGINES.items() if request.quantisation in engine.FORMATS), "")
-    remedy = f"Use --engine {other}." if other else f"Use one of them, for example --quant {known[0]}."
+    remedy = f"Use engine {other}." if other else f"Use one of them, for example {known[0]}."
     return (
         Refusal(
             f"format {request.quantisation}", f"{request.engine} does not read it", ", ".join(known), remedy
@@ -48,7 +48,7 @@ def _cards(request: Request) -> tuple[Refusal, ...]:
         capability = vllm.capability(gpu)
         if not (capability >= _OLDEST if gpu.vendor == NVIDIA else gpu.target in _AMD):
             required = f"compute capability 7.5 or newer, or {', '.join(_AMD)}"
-            remedy = "Use llama.cpp: --engine llama_cpp --quant q8_0."
+            remedy = "Use engine llama_cpp, with q8_0 for example."
             found.append(Refusal(f"vLLM on {gpu.name}", f"it is {gpu.target}", required, remedy))
         elif request.quantisation in _FP8 and not (
             capability >= _MARLIN if gpu.vendor == NVIDIA else gpu.target in _AMD_FP8
@@ -69,7 +69,7 @@ def _context(request: Request) -> tuple[Refusal, ...]:
     most = request.model.context
     if request.context <= most:
         return ()
-    remedy = f"Ask for --context {most} or less, or take a model that was trained for more."
+    remedy = f"Ask for a context of {most} or less, or take a model that was trained for more."
     return (
         Refusal(
             f"context {request.context}",
@@ -93,7 +93,7 @@ def _limits(request: Request) -> Iterator[Refusal]:
     """What the engine itself has an end to."""
     known = ENGINES[request.engine].KV_TYPES
     if request.kv_type not in known:
-        remedy = f"Use one of them: --kv-type {known[-1]}."
+        remedy = f"Use one of them, for example {known[-1]}."
         yield Refusal(f"cache type {request.kv_type}", f"{request.engine} has none", ", ".join(known), remedy)
     if request.engine == "llama_cpp" and request.users > _MOST_USERS:
         remedy = "Declare fewer, or use vLLM."
