@@ -256,12 +256,21 @@ def _start(verb: str, unit: str) -> StringCommand:
     """Waits until the unit is up; a failure shows the unit's own last words instead of a hint at them.
 
     Starts on request count as failed ones do against StartLimitBurst, so the counter is put back first; it has
-    nothing to put back, and says so, for a unit that systemd does not hold in memory.
+    nothing to put back, and says so, for a unit that systemd does not hold in memory. One that ran out of memory, and
+    goes down its ladder for that, is started again as often as it has rungs.
     """
     return script(
         """
-        systemctl reset-failed "$2" 2>/dev/null
-        systemctl "$1" "$2" && exit 0
+        rung=/var/lib/gpuwright/rungs/${2#gpuwright-}
+        rung=${rung%.service}.env
+        verb=$1
+        while :; do
+            before=$(cat "$rung" 2>/dev/null)
+            systemctl reset-failed "$2" 2>/dev/null
+            systemctl "$verb" "$2" && exit 0
+            [ "$(cat "$rung" 2>/dev/null)" != "$before" ] || break
+            verb=start
+        done
         journalctl --unit "$2" --lines 30 --no-pager --output cat >&2
         exit 1
         """,

@@ -1,3 +1,6 @@
-"""The NVIDIA hosts: no engine has a GPU variant in this release, so the service says that it wants the CPU."""
+"""The NVIDIA hosts: a small model on their GPUs first, to see that all of it works; then one that they were bought for.
 
-inference_services = [{"name": "chat", "accelerator": "cpu", "memory_gib": 8}]
+docs/engines.md has larger ones, on vLLM and on GPUs by address.
+"""
+
+inference_services = [{"name": "chat", "model": "smollm2-135m-instruct", "parallel": 4}]
