@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import fields
 from functools import cache
 
@@ -28,8 +29,23 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters["systemd_word"] = systemd_word
+    environment.filters["systemd_lines"] = systemd_lines
     return environment
+
+
+def systemd_lines(words: Iterable[str]) -> list[str]:
+    """The words of a command line in a unit file, each option with its values on a line of its own.
+
+    >>> systemd_lines(["model", "-c", "512", "-fit", "off"])
+    ['model', '-c 512', '-fit off']
+    """
+    lines: list[str] = []
+    for word in words:
+        if lines and not word.startswith("-"):
+            lines[-1] += f" {systemd_word(word)}"
+        else:
+            lines.append(systemd_word(word))
+    return lines
 
 
 def systemd_word(text: str) -> str:

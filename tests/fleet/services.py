@@ -45,8 +45,7 @@ class Rendered:
     @property
     def variables(self) -> dict[str, str]:
         """What --env-file gives the container."""
-        lines = (line for line in self.conf.splitlines() if line and not line.startswith("#"))
-        return dict(line.split("=", 1) for line in lines)
+        return dict(line.split("=", 1) for line in self.conf.splitlines() if not line.startswith("#"))
 
 
 def rendered(machine: FleetMachine, engine: str) -> Rendered | tuple[str, ...] | None:
