@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict
 
 from gpuwright.catalog.amd import AmdCatalog
 from gpuwright.catalog.architectures import ArchitectureShape
-from gpuwright.catalog.engines import EngineRow
+from gpuwright.catalog.engines import EngineRow, IdleRow
 from gpuwright.catalog.gpus import GpuCatalog, GpuRow, PriceRow
 from gpuwright.catalog.kernels import KernelCatalog
 from gpuwright.catalog.nvidia import NvidiaCatalog
@@ -74,6 +74,7 @@ class Catalog:
     packages: tuple[PackageRow, ...]
     repositories: tuple[RepositoryRow, ...]
     engines: tuple[EngineRow, ...]
+    idle: tuple[IdleRow, ...]
     models: tuple[ModelRow, ...]
     gpus: GpuCatalog
     kernels: KernelCatalog
@@ -103,6 +104,7 @@ def load() -> Catalog:
         packages=tuple(PackageRow.model_validate(row) for row in packages["packages"]),
         repositories=tuple(RepositoryRow.model_validate(row) for row in packages["repositories"]),
         engines=tuple(EngineRow.model_validate(row) for row in _read("engines")["engine"]),
+        idle=tuple(IdleRow.model_validate(row) for row in _read("engines")["idle"]),
         models=tuple(ModelRow.model_validate(row) for row in _read("models")["model"]),
         gpus=GpuCatalog(
             tuple(

@@ -7,6 +7,15 @@ from typing import Literal
 from gpuwright.catalog.row import Row
 
 
+class IdleRow(Row):
+    """A variable that keeps an idle engine from drawing power; `driver` is the oldest branch that knows it."""
+
+    vendor: Literal["nvidia", "amd"]
+    variable: str
+    value: str
+    driver: str = ""
+
+
 class EngineRow(Row):
     """An engine's image by digest, for one kind of processor.
 

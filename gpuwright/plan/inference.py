@@ -26,6 +26,7 @@ from gpuwright.plan.peers import Card, cards
 from gpuwright.plan.serving import ENGINES, Engine, custom
 from gpuwright.plan.serving.fit import SOURCE, Fit, fit
 from gpuwright.plan.serving.gpus import assign
+from gpuwright.plan.serving.idle import idle_variables
 from gpuwright.plan.serving.images import NAMES, Chosen, choose
 from gpuwright.plan.serving.ladder import rungs
 from gpuwright.plan.serving.serving import CACHE, Serving
@@ -144,6 +145,9 @@ def _service(
     fabric = ground.interconnect.p2p == "fabric"
     port = declared.port or FIRST_PORT
     serving = Serving(declared, model, image.variant, port, owned, fitting.request, fitting.layout, fabric)
+    way = _way(declared, owned, ground, notes)
+    vendor = NAMES[owned[0].row.vendor] if owned else ""
+    idle = idle_variables(declared, vendor, ground.drivers, catalog, notes)
     _explain(f"inference.services.{index}", serving, image, fitting, engine, notes)
     service = Service(
         name=declared.name,
@@ -157,12 +161,12 @@ def _service(
         memory_bytes=memory,
         start_timeout_s=declared.start_timeout_s or _start_s(fitting, image),
         mounts=((model.directory, model.directory), *_conf(serving, ground)),
-        environment=_environment(serving, engine),
+        environment=_environment(serving, engine, idle),
         arguments=(
             *engine.arguments(serving),
             *(custom.filled(word, serving) for word in declared.arguments),
         ),
-        gpu_way=_way(owned, ground.runtimes),
+        gpu_way=way,
         gpus=_needs(serving, fitting),
         ram_bytes=_ram(fitting, memory),
         cache=f"{CACHE}/{declared.name}" if engine.CACHE or owned else "",
@@ -211,18 +215,28 @@ def _start_s(fitting: Fit, image: Chosen) -> int:
     return START_S * (2 if image.compiles else 1) + int(fitting.bytes / READ_BYTES_PER_S)
 
 
-def _environment(serving: Serving, engine: Engine) -> tuple[tuple[str, str], ...]:
+def _environment(
+    serving: Serving, engine: Engine, idle: tuple[tuple[str, str], ...]
+) -> tuple[tuple[str, str], ...]:
     """The engine's, then what is declared, which wins."""
     declared = {
         name: custom.filled(value, serving) for name, value in sorted(serving.declared.environment.items())
     }
-    return tuple((dict(engine.environment(serving)) | declared).items())
+    return tuple((dict(engine.environment(serving)) | dict(idle) | declared).items())
 
 
-def _way(owned: tuple[Card, ...], runtimes: tuple[RuntimePlan, ...]) -> str:
+def _way(declared: ServiceDeclaration, owned: tuple[Card, ...], ground: Ground, notes: Notes) -> str:
     """How the container gets its GPUs; where no runtime is planned the driver was refused already."""
     vendor = NAMES[owned[0].row.vendor] if owned else ""
-    return next((f"{vendor}-{runtime.method}" for runtime in runtimes if runtime.vendor == vendor), "")
+    way = next((f"{vendor}-{each.method}" for each in ground.runtimes if each.vendor == vendor), "")
+    if way == "amd-cdi" and len(owned) < sum(NAMES[card.row.vendor] == vendor for card in ground.cards):
+        notes.refuse(
+            f"service {declared.name}",
+            "has some of the host's AMD GPUs, and gpu_runtime_method is cdi, which names them by numbers that move",
+            "all of them, or device nodes",
+            'Set gpu_runtime_method = "device-nodes".',
+        )
+    return way
 
 
 def _needs(serving: Serving, fitting: Fit) -> tuple[GpuNeed, ...]:

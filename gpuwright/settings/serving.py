@@ -129,6 +129,9 @@ class ServiceDeclaration(Strict):
         ge=10,
         description="Seconds until the first completion must have come; by default 600, more for large models.",
     )
+    low_idle_power: bool = Field(
+        False, description="Let GPUs clock down while nobody asks, at some cost when somebody does."
+    )
     drain_s: int = Field(30, ge=0, le=600, description="Seconds that requests get to end before a stop.")
 
 
