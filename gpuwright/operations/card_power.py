@@ -73,7 +73,7 @@ def pci_address(text: str) -> str:
 
 
 def differences(cards: Iterable[CardSetting], found: dict[str, CardPower]) -> Iterator[str]:
-    """What of `cards` the GPUs show otherwise; a locked clock cannot be read, but one above it shows that it is gone."""
+    """What of `cards` the GPUs show otherwise. A lock cannot be read; a clock above it shows that it is gone."""
     for card in cards:
         there = found[card.address]
         if card.what == "limit" and there.limit != card.value:

@@ -35,7 +35,8 @@ def adopted(files: tuple[ManagedFile, ...]) -> Generator[PyinfraCommand]:
             yield failure(_no_file(file.path))
         if owner != OTHERS:
             continue
-        theirs = parse(host.get_fact(FileText, path=file.path))
+        lines: list[str] = host.get_fact(FileText, path=file.path)
+        theirs = parse(lines)
         ours = parse(render(file).splitlines())
         lost = {name: value for name, value in theirs.items() if ours.get(name) != value}
         if lost:

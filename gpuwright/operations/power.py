@@ -26,7 +26,7 @@ class CardsPower(FactBase[dict[str, CardPower]]):
     @override
     def command(self, vendors: tuple[str, ...], amd: tuple[str, ...]) -> StringCommand:
         ask = "\n".join(f"card_power_{vendor}" for vendor in vendors)
-        return script(f'amd=$*\n{READ}\n{{\n{ask}\n}} 2>/dev/null\nexit 0', *amd)
+        return script(f"amd=$*\n{READ}\n{{\n{ask}\n}} 2>/dev/null\nexit 0", *amd)
 
     @override
     @staticmethod
@@ -110,13 +110,13 @@ def _refusals(cards: tuple[CardSetting, ...], found: dict[str, CardPower]) -> It
         if card.what == "limit" and (takes := _takes(card.value, there.lowest, there.highest, "W")):
             yield Refusal(subject, f"{card.value} W is declared", takes, "Correct power_limit_watts.")
         if card.what == "clock" and (takes := _takes(card.value, 1, there.highest_clock, "MHz")):
-            yield Refusal(
-                subject, f"at most {card.value} MHz is declared", takes, "Correct power_clock_mhz."
-            )
+            yield Refusal(subject, f"at most {card.value} MHz is declared", takes, "Correct power_clock_mhz.")
 
 
 def _takes(value: int, lowest: float | None, highest: float | None, of: str) -> str:
     """What the card takes instead of `value`; "" where it takes it."""
     if lowest is None or highest is None:
         return f"a card that says how many {of} it takes; this one does not"
-    return "" if lowest <= value <= highest else f"{lowest:g} to {highest:g} {of}, which is what the card takes"
+    return (
+        "" if lowest <= value <= highest else f"{lowest:g} to {highest:g} {of}, which is what the card takes"
+    )

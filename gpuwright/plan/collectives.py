@@ -42,7 +42,9 @@ def plan_collectives(
     for vendor in CONF:
         # A card alone on its host may have peers on others: what is declared holds for it too.
         wanted = variables if vendor in groups else [each for each in variables if each.name in declared]
-        mine = tuple(each for each in wanted if not (FOREIGN[vendor] and each.name.startswith(FOREIGN[vendor])))
+        mine = tuple(
+            each for each in wanted if not (FOREIGN[vendor] and each.name.startswith(FOREIGN[vendor]))
+        )
         if vendor in present and mine:
             conf[vendor] = mine
     _check(declared, conf, present, notes)
@@ -107,7 +109,9 @@ def _rdma(facts: HostFacts) -> Iterator[Variable]:
     widest = max((width for width, _ in nics), default=0)
     devices = sorted({rdma for width, rdma in nics if width == widest}, key=lambda name: (len(name), name))
     if devices:
-        reason = "the RDMA devices of the widest link, by whole name; HGX B200 shows its NVSwitches as narrow ones"
+        reason = (
+            "the RDMA devices of the widest link, by whole name; HGX B200 shows its NVSwitches as narrow ones"
+        )
         yield Variable("NCCL_IB_HCA", f"={','.join(devices)}", reason, f"{ENV}; siderolabs/extensions#893")
 
 
@@ -117,5 +121,5 @@ def _p2p(interconnect: InterconnectPlan) -> Iterator[Variable]:
             P2P,
             "1",
             "P2P over PCIe hangs or corrupts on some hosts that report it as working: off until a transfer was checked",
-            "DESIGN 5; vllm-project/vllm#51513, noonghunna/club-3090#873",
+            "vllm-project/vllm#51513, noonghunna/club-3090#873",
         )

@@ -38,7 +38,7 @@ class PowerScript:
 
 @dataclass(frozen=True)
 class PowerUnit:
-    """Context of the unit. `daemon` keeps NVIDIA's driver initialised; where it is `planned`, what is set ends with it."""
+    """Context of the unit. `daemon` keeps NVIDIA's driver initialised; `planned`: what is set ends with it."""
 
     script: str
     daemon: str
@@ -67,15 +67,21 @@ def plan_power(
         *(CardSetting(vendors[address], "limit", address, watts) for address, watts in limits),
         *(CardSetting(vendors[address], "clock", address, mhz) for address, mhz in clocks),
     )
-    notes.why("power.cards", "declared; or persistence, where no daemon of the driver's packages keeps it", LOST)
+    notes.why(
+        "power.cards", "declared; or persistence, where no daemon of the driver's packages keeps it", LOST
+    )
     notes.why("power.files", "sets them at every boot: cards forget them", LOST)
     notes.why("power.units", "sets them at every boot, and again when somebody changed them by hand", LOST)
-    notes.why("power.dropped", "nothing to set: a unit of an earlier plan puts defaults back and goes", "role power")
+    notes.why(
+        "power.dropped", "nothing to set: a unit of an earlier plan puts defaults back and goes", "role power"
+    )
     nvidia = any(card.vendor == "nvidia" for card in wanted)
     files = (
         ManagedFile(SCRIPT, TEMPLATE, PowerScript(wanted), "0755"),
         ManagedFile(
-            UNIT_FILE, "power/gpu-power.unit.j2", PowerUnit(SCRIPT, daemon if nvidia else "", nvidia and running)
+            UNIT_FILE,
+            "power/gpu-power.unit.j2",
+            PowerUnit(SCRIPT, daemon if nvidia else "", nvidia and running),
         ),
     )
     return PowerPlan(

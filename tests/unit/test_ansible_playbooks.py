@@ -169,8 +169,7 @@ def test_playbooks_parse_and_list_what_they_would_do(tmp_path: Path, hosts: str)
     assert listed.stdout.count("hosts (2):") == len(PLAYBOOKS)
     assert (
         "TASK TAGS: [always, base, container_engine, inference, interconnect, kernel, model_store, nvidia_driver, "
-        "power, rocm]"
-        in listed.stdout
+        "power, rocm]" in listed.stdout
     )
     run(tmp_path, "ansible-playbook", "-i", hosts, *PLAYBOOKS, "--syntax-check")
 

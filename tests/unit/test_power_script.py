@@ -48,9 +48,7 @@ class Machine:
     def run(
         self, *cards: CardSetting, words: Sequence[str] = (), wait_s: int = 0
     ) -> subprocess.CompletedProcess[str]:
-        context = PowerScript(
-            cards, f"{self.root}/sys", f"{self.root}/dev", f"{self.root}/state", wait_s
-        )
+        context = PowerScript(cards, f"{self.root}/sys", f"{self.root}/dev", f"{self.root}/state", wait_s)
         script = self.root / "gpu-power"
         script.write_text(render(ManagedFile(str(script), "power/gpu-power.sh.j2", context)))
         return subprocess.run(
