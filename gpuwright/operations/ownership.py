@@ -15,6 +15,20 @@ from gpuwright.operations.shell import failure, script, show
 from gpuwright.plan.model import ManagedFile
 
 OURS, OTHERS, NO_FILE = "ours", "others", "no file"
+# For each path at which there is something: the path, and whose it is. verify asks the same.
+OWNER = r"""
+owner() {
+    if [ -f "$1" ]; then
+        # A script has its interpreter in the first line.
+        if head -n 2 "$1" | grep -q '^# Managed by gpuwright'; then whose=ours; else whose=others; fi
+    elif [ -e "$1" ] || [ -L "$1" ]; then
+        whose='no file'
+    else
+        return 0
+    fi
+    printf '%s\t%s\n' "$1" "$whose"
+}
+"""
 
 
 class Owners(Pairs):
@@ -22,22 +36,7 @@ class Owners(Pairs):
 
     @override
     def command(self, paths: tuple[str, ...]) -> StringCommand:
-        return script(
-            """
-            for path; do
-                if [ -f "$path" ]; then
-                    # A script has its interpreter in the first line.
-                    if head -n 2 "$path" | grep -q '^# Managed by gpuwright'; then owner=ours; else owner=others; fi
-                elif [ -e "$path" ] || [ -L "$path" ]; then
-                    owner='no file'
-                else
-                    continue
-                fi
-                printf '%s\\t%s\\n' "$path" "$owner"
-            done
-            """,
-            *paths,
-        )
+        return script(f'{OWNER}\nfor path; do owner "$path"; done', *paths)
 
 
 @operation()

@@ -14,7 +14,7 @@ from gpuwright.models.reading import OPEN_OR_SHUT
 from gpuwright.plan import HostPlan
 from gpuwright.plan.model import EnvFile, JsonMerge, ManagedFile, Model, Package, Service, SystemUser, Unit
 from gpuwright.stamp import PATH as STAMP
-from gpuwright.verify import driver_script
+from gpuwright.verify import driver_script, power_script
 from gpuwright.verify.parts import planned
 
 COMPLETION_S = 120
@@ -235,7 +235,7 @@ def state_script(plan: HostPlan, gpus: Iterable[str]) -> str:
     dropped = (*plan.base.dropped_files, *plan.container_engine.dropped_files)
     driver = driver_script.variables(plan)
     return _script(
-        _STATE + driver_script.TEXT if driver else _STATE,
+        _STATE + (driver_script.TEXT if driver else "") + power_script.TEXT,
         packages=_rows((name,) for name in dict.fromkeys(packages)),
         files=_rows((path,) for path in (*(file.path for file in planned(plan, ManagedFile)), *dropped)),
         units=_rows((unit.name,) for unit in units),
@@ -250,6 +250,7 @@ def state_script(plan: HostPlan, gpus: Iterable[str]) -> str:
         models=_rows((model.directory,) for model in models),
         gpus=_rows((address,) for address in gpus),
         **driver,
+        **power_script.variables(plan),
     )
 
 

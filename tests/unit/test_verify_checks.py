@@ -36,6 +36,8 @@ IMAGE = SECTIONS["images"].strip().partition("\t")[0]
 NOT_READ = {"gpu.visible", "clock.synchronised", "packages.held"}
 # No driver is planned for it: tests/unit/test_verify_driver.py judges these.
 NOT_READ |= {name for name in CHECKS if name.startswith(("driver.", "kernel."))}
+# Nothing is set on a host without GPUs: tests/unit/test_verify_power.py judges these.
+NOT_READ |= {"power.limits", "power.clocks", "collectives.in-force"}
 
 
 def plan_of(**data: object) -> HostPlan:
@@ -73,6 +75,7 @@ def recorded() -> dict[str, str]:
         "watches": "\n".join(watches),
         "variables": "\n".join(variables),
         "texts": "\n".join(rows),
+        "owners_of_settings": "",
     }
 
 
