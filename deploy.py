@@ -16,9 +16,11 @@ from gpuwright.pyinfra_process import must_be_prepared  # noqa: E402
 from roles.base import base  # noqa: E402
 from roles.container_engine import container_engine  # noqa: E402
 from roles.inference import inference  # noqa: E402
+from roles.interconnect import interconnect  # noqa: E402
 from roles.kernel import kernel  # noqa: E402
 from roles.model_store import model_store  # noqa: E402
 from roles.nvidia_driver import nvidia_driver  # noqa: E402
+from roles.power import power  # noqa: E402
 from roles.rocm import rocm  # noqa: E402
 
 
@@ -32,6 +34,8 @@ def converge() -> None:
     nvidia_driver()
     rocm()
     container_engine()
+    interconnect()
+    power()
     model_store()
     inference()
     stamp.applied(name="Stamp", plan=planned())

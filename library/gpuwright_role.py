@@ -24,6 +24,8 @@ options:
       - nvidia_driver
       - rocm
       - container_engine
+      - interconnect
+      - power
       - model_store
       - inference
       - stamp
@@ -83,6 +85,8 @@ EXAMPLES = r"""
     - nvidia_driver
     - rocm
     - container_engine
+    - interconnect
+    - power
     - model_store
     - inference
   post_tasks:

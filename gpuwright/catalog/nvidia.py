@@ -14,6 +14,7 @@ from gpuwright.catalog.nvidia_driver import (
     CudaRow,
     DriverPackageRow,
     LocalRepositoryRow,
+    LockedClocksRow,
     OptionRow,
     OriginRow,
     PackageSet,
@@ -53,6 +54,7 @@ class NvidiaCatalog:
     imex_use: tuple[ImexUse, ...]
     options: tuple[OptionRow, ...]
     boot: tuple[BootRow, ...]
+    locked_clocks: tuple[LockedClocksRow, ...]
     persistence: tuple[PersistenceRow, ...]
     blacklists: tuple[BlacklistRow, ...]
     unattended: tuple[UnattendedRow, ...]
@@ -82,6 +84,7 @@ class NvidiaCatalog:
             tuple(ImexUse.model_validate(row) for row in data["imex_use"]),
             tuple(OptionRow.model_validate(row) for row in data["option"]),
             tuple(BootRow.model_validate(row) for row in data["boot"]),
+            tuple(LockedClocksRow.model_validate(row) for row in data["locked_clocks"]),
             tuple(PersistenceRow.model_validate(row) for row in data["persistence"]),
             tuple(BlacklistRow.model_validate(row) for row in data["blacklist"]),
             tuple(UnattendedRow.model_validate(row) for row in data["unattended"]),

@@ -230,6 +230,12 @@ class BootRow(Row):
         return _fits(self.brought_by, name)
 
 
+class LockedClocksRow(Row):
+    """Architectures whose clocks the driver does not lock."""
+
+    without: tuple[str, ...]
+
+
 class PersistenceRow(Row):
     """The command of the daemon's unit, where the one that a source's packages have does not do."""
 

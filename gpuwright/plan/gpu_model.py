@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from gpuwright.plan.model import AptPin, AptRepository
+from gpuwright.plan.model import AptPin, AptRepository, ManagedFile, Unit
 
 
 @dataclass(frozen=True)
@@ -127,18 +127,59 @@ class InterconnectPlan:
 
 
 @dataclass(frozen=True)
+class Variable:
+    """A variable of NCCL or RCCL with its reason, which stands above it in the file."""
+
+    name: str
+    value: str
+    reason: str
+    source: str
+
+
+@dataclass(frozen=True)
+class CollectivesConf:
+    """Context of /etc/nccl.conf or /etc/rccl.conf."""
+
+    variables: tuple[Variable, ...]
+
+
+@dataclass(frozen=True)
 class CollectivesPlan:
-    """System-wide NCCL and RCCL variables (/etc/nccl.conf), in order."""
+    """System-wide NCCL and RCCL variables, in order, and the files that set them.
+
+    `dropped_files` are those of the libraries that have nothing to set here; ours are removed, others' stay.
+    """
 
     variables: tuple[tuple[str, str], ...]
+    files: tuple[ManagedFile, ...]
+    dropped_files: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class CardSetting:
+    """What a GPU is set to at every boot: `what` is persistence (1), limit (watts) or clock (at most, in MHz)."""
+
+    vendor: str
+    what: str
+    address: str
+    value: int
 
 
 @dataclass(frozen=True)
 class PowerPlan:
-    """Persistence and limits. `limits_watts` are (PCI address, watts), where declared."""
+    """Persistence, limits and clocks. `limits_watts` and `clocks_mhz` are (PCI address, value), where declared.
+
+    `cards` is what `files`, a script and its unit, bring about: without what a daemon of the driver does already.
+    `dropped` is the unit where there is nothing for it to do.
+    """
 
     persistence: bool
     limits_watts: tuple[tuple[str, int], ...]
+    clocks_mhz: tuple[tuple[str, int], ...]
+    cards: tuple[CardSetting, ...]
+    files: tuple[ManagedFile, ...]
+    units: tuple[Unit, ...]
+    dropped: tuple[str, ...]
 
 
 @dataclass(frozen=True)

@@ -263,10 +263,10 @@ def _ram(fitting: Fit, limit: int) -> int:
 
 def _conf(serving: Serving, ground: Ground) -> tuple[tuple[str, str], ...]:
     """NCCL's configuration: a container does not see the host's by itself."""
-    if len(serving.cards) < 2 or not ground.collectives.variables:
+    if len(serving.cards) < 2:
         return ()
     path = CONF[NAMES[serving.cards[0].row.vendor]]
-    return ((path, path),)
+    return tuple((file.path, file.path) for file in ground.collectives.files if file.path == path)
 
 
 def _ports_declared(settings: HostSettings, notes: Notes) -> None:

@@ -133,6 +133,8 @@ def _rows(plan: HostPlan) -> Iterator[Row]:
         yield "persistence", "on" if plan.power.persistence else "off", "power.persistence"
         limits = tuple(f"{address} {watts} W" for address, watts in plan.power.limits_watts)
         yield from _listed("power limits", limits, "power.limits_watts.0.1")
+        clocks = tuple(f"{address} at most {mhz} MHz" for address, mhz in plan.power.clocks_mhz)
+        yield from _listed("clocks", clocks, "power.clocks_mhz.0.1")
         yield from _listed("held together", plan.holds.packages, "holds.packages.0")
     engine = tuple(package.name for package in plan.container_engine.packages)
     yield from _listed("container engine", engine, "container_engine.packages.0.name")

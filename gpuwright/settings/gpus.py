@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
@@ -17,6 +18,25 @@ NodeAddress = Annotated[str, Field(pattern=r"^[0-9A-Za-z][0-9A-Za-z.:-]*$")]
 def _digits(value: object) -> object:
     """580 for "580". A ROCm release must be text: the number 7.10 is 7.1."""
     return str(value) if type(value) is int else value
+
+
+def _named(variables: object) -> object:
+    """Their own names: HSA_ and CUDA_ variables are read when the GPU's runtime starts, before their file is."""
+    names = [str(name) for name in variables] if isinstance(variables, dict) else []
+    if wrong := [name for name in names if not VARIABLE.fullmatch(name)]:
+        raise ValueError(
+            f"{', '.join(wrong)}: NCCL and RCCL take names that match {VARIABLE.pattern} from their file; others come "
+            "too late there, and belong into the environment of programs"
+        )
+    return variables
+
+
+VARIABLE = re.compile(r"(NCCL|RCCL)_[A-Z0-9_]{1,200}")
+# src/misc/param.cc of NCCL: nothing is trimmed, and of a value 1023 bytes are read.
+VariableValue = Annotated[
+    str, BeforeValidator(_digits), Field(pattern=r"^[!-~]([ -~]*[!-~])?$", max_length=1023)
+]
+Variables = Annotated[dict[str, VariableValue], BeforeValidator(_named)]
 
 
 Branch = Annotated[str, BeforeValidator(_digits)]
@@ -134,12 +154,22 @@ class InterconnectSettings(Strict):
     interconnect_compute_gpus: tuple[PciAddress, ...] = Field(
         (), description="GPUs to use although they would count as display cards."
     )
+    interconnect_variables: Variables = Field(
+        {},
+        description="More for NCCL and RCCL on this host, by name: NCCL_..., and for AMD's GPUs RCCL_...; one of "
+        "a planned name replaces it, but none switches P2P on before it is proven.",
+    )
 
 
 class PowerSettings(Strict):
-    """Persistence and power limits."""
+    """Persistence, power limits and clocks."""
 
     power_persistence: bool = Field(True, description="Keep the driver initialised without clients (NVIDIA).")
     power_limit_watts: dict[str, int] = Field(
         {}, description="Watts by GPU name of the catalogue or PCI address; others keep their default."
+    )
+    power_clock_mhz: dict[str, int] = Field(
+        {},
+        description="The highest graphics clock in MHz by GPU name of the catalogue or PCI address (NVIDIA, from Volta "
+        "on); others keep their default.",
     )

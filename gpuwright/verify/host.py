@@ -16,7 +16,20 @@ from gpuwright.probing import probe
 from gpuwright.settings import read_settings
 from gpuwright.sizing.declared import folder_of, shapes
 from gpuwright.status_probe import parse_sections
-from gpuwright.verify import base, container, driver, gpu, kernel, model, service, service_gpu, stamp, unit
+from gpuwright.verify import (
+    base,
+    collectives,
+    container,
+    driver,
+    gpu,
+    kernel,
+    model,
+    power,
+    service,
+    service_gpu,
+    stamp,
+    unit,
+)
 from gpuwright.verify.answers import probe_for
 from gpuwright.verify.check import CHECKS
 from gpuwright.verify.parts import planned
@@ -29,7 +42,7 @@ STATE_S = 120
 HASH_BYTES_PER_S = 20_000_000
 
 # Importing a module of checks registers them; the table shows them in this order.
-AREAS = (base, unit, stamp, container, service, model, kernel, driver, gpu, service_gpu)
+AREAS = (base, unit, stamp, container, service, model, kernel, driver, gpu, service_gpu, power, collectives)
 
 
 def verify(entry: HostEntry, fast: bool) -> HostReport:

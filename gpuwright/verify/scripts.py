@@ -15,7 +15,7 @@ from gpuwright.operations.gpu_words import GPU_WORDS
 from gpuwright.plan import HostPlan
 from gpuwright.plan.model import EnvFile, JsonMerge, ManagedFile, Model, Package, Service, SystemUser, Unit
 from gpuwright.stamp import PATH as STAMP
-from gpuwright.verify import driver_script, service_gpu_script
+from gpuwright.verify import driver_script, power_script, service_gpu_script
 from gpuwright.verify.parts import planned
 
 COMPLETION_S = 120
@@ -256,7 +256,8 @@ def state_script(plan: HostPlan, gpus: Iterable[str]) -> str:
         GPU_WORDS
         + _STATE
         + (driver_script.TEXT if driver else "")
-        + (service_gpu_script.TEXT if given else ""),
+        + (service_gpu_script.TEXT if given else "")
+        + power_script.TEXT,
         packages=_rows((name,) for name in dict.fromkeys(packages)),
         files=_rows((path,) for path in (*(file.path for file in planned(plan, ManagedFile)), *dropped)),
         units=_rows((unit.name,) for unit in units),
@@ -276,6 +277,7 @@ def state_script(plan: HostPlan, gpus: Iterable[str]) -> str:
         rungs=_rows((service.name,) for service in services if service.rungs),
         **given,
         **driver,
+        **power_script.variables(plan),
     )
 
 

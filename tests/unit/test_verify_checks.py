@@ -38,6 +38,8 @@ NOT_READ = {"gpu.visible", "clock.synchronised", "packages.held"}
 NOT_READ |= {"container.shared-memory", "gpu.in-container", "gpu.memory", "service.rung"}
 # No driver is planned for it: tests/unit/test_verify_driver.py judges these.
 NOT_READ |= {name for name in CHECKS if name.startswith(("driver.", "kernel."))}
+# Nothing is set on a host without GPUs: tests/unit/test_verify_power.py judges these.
+NOT_READ |= {"power.limits", "power.clocks", "collectives.in-force"}
 
 
 def plan_of(**data: object) -> HostPlan:
@@ -75,6 +77,7 @@ def recorded() -> dict[str, str]:
         "watches": "\n".join(watches),
         "variables": "\n".join(variables),
         "texts": "\n".join(rows),
+        "owners_of_settings": "",
     }
 
 
