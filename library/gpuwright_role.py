@@ -24,6 +24,7 @@ options:
       - nvidia_driver
       - rocm
       - container_engine
+      - gpu_runtime
       - model_store
       - inference
       - stamp
@@ -83,6 +84,7 @@ EXAMPLES = r"""
     - nvidia_driver
     - rocm
     - container_engine
+    - gpu_runtime
     - model_store
     - inference
   post_tasks:

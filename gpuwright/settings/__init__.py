@@ -39,6 +39,7 @@ __all__ = [
     "ROLE_SETTINGS",
     "BaseSettings",
     "ContainerEngineSettings",
+    "GpuRuntimeSettings",
     "HostSettings",
     "InferenceSettings",
     "KernelSettings",

@@ -15,7 +15,7 @@ from gpuwright.plan.model import Model, Service
 from gpuwright.probing import probe
 from gpuwright.settings import read_settings
 from gpuwright.status_probe import parse_sections
-from gpuwright.verify import base, container, driver, gpu, kernel, model, service, stamp, unit
+from gpuwright.verify import base, container, driver, gpu, kernel, model, runtime, service, stamp, unit
 from gpuwright.verify.answers import probe_for
 from gpuwright.verify.check import CHECKS
 from gpuwright.verify.parts import planned
@@ -28,7 +28,7 @@ STATE_S = 120
 HASH_BYTES_PER_S = 20_000_000
 
 # Importing a module of checks registers them; the table shows them in this order.
-AREAS = (base, unit, stamp, container, service, model, kernel, driver, gpu)
+AREAS = (base, unit, stamp, container, service, model, kernel, driver, runtime, gpu)
 
 
 def verify(entry: HostEntry, fast: bool) -> HostReport:

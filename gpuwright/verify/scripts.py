@@ -14,7 +14,7 @@ from gpuwright.models.reading import OPEN_OR_SHUT
 from gpuwright.plan import HostPlan
 from gpuwright.plan.model import EnvFile, JsonMerge, ManagedFile, Model, Package, Service, SystemUser, Unit
 from gpuwright.stamp import PATH as STAMP
-from gpuwright.verify import driver_script
+from gpuwright.verify import driver_script, runtime_script
 from gpuwright.verify.parts import planned
 
 COMPLETION_S = 120
@@ -235,7 +235,8 @@ def state_script(plan: HostPlan, gpus: Iterable[str]) -> str:
     dropped = (*plan.base.dropped_files, *plan.container_engine.dropped_files)
     driver = driver_script.variables(plan)
     return _script(
-        _STATE + driver_script.TEXT if driver else _STATE,
+        # The driver's part comes last: nvidia-smi can hang.
+        _STATE + runtime_script.text(plan) + (driver_script.TEXT if driver else ""),
         packages=_rows((name,) for name in dict.fromkeys(packages)),
         files=_rows((path,) for path in (*(file.path for file in planned(plan, ManagedFile)), *dropped)),
         units=_rows((unit.name,) for unit in units),

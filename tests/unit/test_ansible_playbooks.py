@@ -19,7 +19,16 @@ ROOT = Path(__file__).resolve().parents[2]
 TOOLS = Path(sys.executable).parent
 PLAYBOOKS = ("playbooks/site.yml", "playbooks/verify.yml", "playbooks/drift.yml")
 MODULES = ("gpuwright_role", "gpuwright_verify", "gpuwright_drift")
-ROLES = ["base", "kernel", "nvidia_driver", "rocm", "container_engine", "model_store", "inference"]
+ROLES = [
+    "base",
+    "kernel",
+    "nvidia_driver",
+    "rocm",
+    "container_engine",
+    "gpu_runtime",
+    "model_store",
+    "inference",
+]
 
 # In place of the action plugin: it notes what it was asked for, and fails for role `broken` on host a.
 PLUGIN = """
@@ -166,7 +175,8 @@ def test_playbooks_parse_and_list_what_they_would_do(tmp_path: Path, hosts: str)
     )
     assert listed.stdout.count("hosts (2):") == len(PLAYBOOKS)
     assert (
-        "TASK TAGS: [always, base, container_engine, inference, kernel, model_store, nvidia_driver, rocm]"
+        "TASK TAGS: "
+        "[always, base, container_engine, gpu_runtime, inference, kernel, model_store, nvidia_driver, rocm]"
         in listed.stdout
     )
     run(tmp_path, "ansible-playbook", "-i", hosts, *PLAYBOOKS, "--syntax-check")
