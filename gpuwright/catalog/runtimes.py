@@ -59,6 +59,7 @@ class CdiRow(Row):
     service: str = ""
     watcher: str = ""
     after: tuple[str, ...] = ()
+    condition: str = ""
     generate: str = ""
     prepare: tuple[str, ...] = ()
 

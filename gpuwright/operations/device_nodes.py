@@ -33,7 +33,7 @@ device_nodes() (
         for render in "$root/sys/bus/pci/devices/$gpu"/drm/renderD*; do
             if [ -e "$render" ]; then found=/dev/dri/${render##*/}; fi
         done
-        if [ -n "$found" ]; then node "$gpu" "$found"; else printf '%s\tno render node\tabsent\t\n' "$gpu"; fi
+        if [ -n "$found" ]; then node "$gpu" "$found"; else printf '%s\ta render node\tabsent\t\n' "$gpu"; fi
     done
 )
 """

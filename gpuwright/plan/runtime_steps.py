@@ -20,6 +20,7 @@ class RefreshUnit:
     """Context of a drop-in of the unit that makes a CDI specification anew."""
 
     after: tuple[str, ...]
+    condition: str
     prepare: tuple[str, ...]
 
 
@@ -99,10 +100,14 @@ def _spec(row: CdiRow, runtime: RuntimeRow, module: str, place: int, notes: Note
 
 
 def _refresh(row: CdiRow, place: int, notes: Notes) -> tuple[ManagedFile, ...]:
-    """At boot the specification is made anew, from the nodes and sockets that are there by then."""
-    if not (row.service and row.prepare):
+    """The unit as the toolkit brings it would be skipped for some modules, and come before what belongs into it."""
+    if not row.service:
         return ()
-    reason = "at boot it has to come after whatever makes the nodes and sockets that belong into it"
+    reason = "it has to start with any of the driver's modules, after whatever makes the nodes and sockets to be in it"
     notes.why(f"{PATH}.files.{place}", reason, row.source)
     drop_in = f"/etc/systemd/system/{row.service}.d/gpuwright.conf"
-    return (ManagedFile(drop_in, "gpu_runtime/cdi-refresh.conf.j2", RefreshUnit(row.after, row.prepare)),)
+    return (
+        ManagedFile(
+            drop_in, "gpu_runtime/cdi-refresh.conf.j2", RefreshUnit(row.after, row.condition, row.prepare)
+        ),
+    )

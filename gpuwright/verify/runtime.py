@@ -150,9 +150,10 @@ def nodes(readings: Readings, plan: HostPlan) -> Iterator[Finding]:
 def _host(readings: Readings, spec: CdiSpec) -> CdiHost | None:
     text = readings.sections.get(f"cdi:{spec.vendor}")
     try:
-        return None if text is None else cdi_host.read(text.splitlines())
+        host = None if text is None else cdi_host.read(text.splitlines())
     except ValueError:
         return None
+    return host if host is not None and bool(host.service) == bool(spec.service) else None
 
 
 def _nodes(readings: Readings, nodes: DeviceNodes) -> dict[str, device_nodes.FoundNode] | None:

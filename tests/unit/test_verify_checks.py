@@ -34,8 +34,8 @@ SECTIONS = parse_sections(RECORDED)
 IMAGE = SECTIONS["images"].strip().partition("\t")[0]
 # Nothing was asked of the host for these: they are judged from the facts and the plan alone.
 NOT_READ = {"gpu.visible", "clock.synchronised", "packages.held"}
-# No driver is planned for it: tests/unit/test_verify_driver.py judges these.
-NOT_READ |= {name for name in CHECKS if name.startswith(("driver.", "kernel."))}
+# No driver is planned for it: tests/unit/test_verify_driver.py and test_verify_runtime.py judge these.
+NOT_READ |= {name for name in CHECKS if name.startswith(("driver.", "kernel.", "runtime."))}
 
 
 def plan_of(**data: object) -> HostPlan:
