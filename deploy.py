@@ -15,6 +15,7 @@ from gpuwright.operations import run_lock, stamp  # noqa: E402
 from gpuwright.pyinfra_process import must_be_prepared  # noqa: E402
 from roles.base import base  # noqa: E402
 from roles.container_engine import container_engine  # noqa: E402
+from roles.gpu_runtime import gpu_runtime  # noqa: E402
 from roles.inference import inference  # noqa: E402
 from roles.interconnect import interconnect  # noqa: E402
 from roles.kernel import kernel  # noqa: E402
@@ -34,6 +35,7 @@ def converge() -> None:
     nvidia_driver()
     rocm()
     container_engine()
+    gpu_runtime()
     interconnect()
     power()
     model_store()

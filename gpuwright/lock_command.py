@@ -116,7 +116,7 @@ def render(rows: tuple[Row, ...], title: str) -> Table:
 
 def sets_of(plan: HostPlan) -> tuple[LockedSet, ...]:
     """All locked sets of a plan, in the order in which roles bring them about."""
-    return plan.kernel_steps.locked + plan.nvidia_driver.locked + plan.rocm.locked
+    return plan.kernel_steps.locked + plan.nvidia_driver.locked + plan.rocm.locked + plan.gpu_runtime.locked
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ options:
       - nvidia_driver
       - rocm
       - container_engine
+      - gpu_runtime
       - interconnect
       - power
       - model_store
@@ -85,6 +86,7 @@ EXAMPLES = r"""
     - nvidia_driver
     - rocm
     - container_engine
+    - gpu_runtime
     - interconnect
     - power
     - model_store

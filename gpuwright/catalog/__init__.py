@@ -16,7 +16,7 @@ from gpuwright.catalog.gpus import GpuCatalog, GpuRow, PriceRow
 from gpuwright.catalog.kernels import KernelCatalog
 from gpuwright.catalog.nvidia import NvidiaCatalog
 from gpuwright.catalog.row import Row
-from gpuwright.catalog.runtimes import DockerFeatureRow, DockerRow, RuntimeRow
+from gpuwright.catalog.runtimes import CdiRow, DeviceNodesRow, DockerFeatureRow, DockerRow, RuntimeRow
 
 
 class OsRow(Row):
@@ -81,6 +81,8 @@ class Catalog:
     nvidia: NvidiaCatalog
     amd: AmdCatalog
     runtimes: tuple[RuntimeRow, ...]
+    cdi: tuple[CdiRow, ...]
+    device_nodes: tuple[DeviceNodesRow, ...]
     docker_features: tuple[DockerFeatureRow, ...]
     dockers: tuple[DockerRow, ...]
     architectures: tuple[ArchitectureShape, ...]
@@ -117,6 +119,8 @@ def load() -> Catalog:
         nvidia=NvidiaCatalog.read(_read("nvidia")),
         amd=AmdCatalog.read(_read("amd")),
         runtimes=tuple(RuntimeRow.model_validate(row) for row in _read("runtimes")["runtime"]),
+        cdi=tuple(CdiRow.model_validate(row) for row in _read("runtimes")["cdi"]),
+        device_nodes=tuple(DeviceNodesRow.model_validate(row) for row in _read("runtimes")["device_nodes"]),
         docker_features=tuple(
             DockerFeatureRow.model_validate(row) for row in _read("runtimes")["docker_feature"]
         ),

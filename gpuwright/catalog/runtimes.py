@@ -15,7 +15,7 @@ class RuntimeRow(Row):
     `suites` maps "id version" of a release to the suite of the repository at `uri`, "" stands for all others; a row
     without packages needs no repository and fits every release. `minimum` is the oldest version that does, by
     distribution id, "" for all others. `{arch}` in `uri` is dpkg's name of the architecture. `docker` is the oldest
-    Docker that knows the method, "" for any.
+    Docker that knows the method, "" for any; `podman` likewise.
     """
 
     vendor: Literal["nvidia", "amd"]
@@ -28,6 +28,7 @@ class RuntimeRow(Row):
     packages: tuple[str, ...] = ()
     minimum: dict[str, str] = Field({})
     docker: str = ""
+    podman: str = ""
     key_url: str = ""
     key_fingerprint: str = ""
 
@@ -42,6 +43,33 @@ class RuntimeRow(Row):
     def oldest(self, os_id: str) -> str:
         """The oldest version that does on a distribution; "" for any."""
         return self.minimum.get(os_id, self.minimum.get("", ""))
+
+
+class CdiRow(Row):
+    """The CDI specification that a runtime's tool makes; runtimes.toml says what each value is for."""
+
+    runtime: str
+    kind: str
+    path: str
+    tool: str
+    nodes: tuple[str, ...]
+    copies: tuple[str, ...] = ()
+    marks: tuple[str, ...] = ()
+    versions: tuple[str, ...] = ()
+    service: str = ""
+    watcher: str = ""
+    after: tuple[str, ...] = ()
+    condition: str = ""
+    generate: str = ""
+    prepare: tuple[str, ...] = ()
+
+
+class DeviceNodesRow(Row):
+    """A vendor's device nodes beside the GPUs' own, and the group that may open all of them."""
+
+    vendor: Literal["nvidia", "amd"]
+    common: tuple[str, ...]
+    group: str
 
 
 class DockerFeatureRow(Row):

@@ -15,7 +15,14 @@ from gpuwright.errors import GpuwrightError
 from gpuwright.locks import Lock, LockedVersions
 from gpuwright.operations import apt_lock
 from gpuwright.operations.locked_change import Change
-from gpuwright.operations.locked_packages import LockedPackages, Packages, closure, patterns_of
+from gpuwright.operations.locked_packages import (
+    LockedPackages,
+    Packages,
+    below,
+    closure,
+    patterns_of,
+    too_old,
+)
 from gpuwright.operations.maintenance import allowed
 from gpuwright.operations.root_shell import RootShell
 from gpuwright.operations.shell import failed, failure, script, show, will_change
@@ -38,6 +45,9 @@ def present(sets: tuple[LockedSet, ...], lock_timeout_s: int) -> Generator[Pyinf
             yield failure(*error.refusals)
             return
         there = host.get_fact(LockedPackages, patterns=patterns_of(locked))
+        if old := _too_old(locked, there, exact):
+            yield failure(too_old(locked, old, "locked" if exact else "installed"))
+            return
         missing = _missing(there, names, exact)
         if not missing:
             host.noop(f"{locked.name}: all packages are as locked")
@@ -93,6 +103,16 @@ def recorded(sets: tuple[LockedSet, ...]) -> Generator[PyinfraCommand]:
         if loose:
             yield script('apt-mark unhold "$@" >/dev/null', *loose)
         yield FunctionCommand(_record, (locked, str(path)), {})
+
+
+def _too_old(locked: LockedSet, there: Packages, exact: Mapping[str, str]) -> tuple[str, ...]:
+    """What the lock, or the host where nothing is locked, has in a version below the set's minimum."""
+    known = {**{name: each.version for name, each in there.items()}, **exact}
+    return tuple(
+        f"{name} {known[name]}"
+        for name in locked.packages
+        if name in known and below(known[name], locked.minimum)
+    )
 
 
 def _missing(there: Packages, names: tuple[str, ...], exact: Mapping[str, str]) -> list[str]:

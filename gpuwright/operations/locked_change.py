@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from gpuwright.errors import GpuwrightError
 from gpuwright.operations import dkms, holders, maintenance
 from gpuwright.operations.apt import STORE, Apt, Simulation, explained
-from gpuwright.operations.locked_packages import belongs
+from gpuwright.operations.locked_packages import belongs, below, too_old
 from gpuwright.operations.root_shell import Shell
 from gpuwright.plan.stack_model import LockedSet
 
@@ -62,6 +62,7 @@ class Change:
         if not simulation.installs and not simulation.removes:
             return
         self._within_the_set(simulation)
+        self._new_enough(simulation)
         self._room(simulation)
         units = self._gate(simulation)
         self._try(simulation)
@@ -140,6 +141,12 @@ class Change:
                 "packages that nobody else holds",
                 f"Lift the hold (apt-mark unhold {' '.join(theirs)}) if it may change, then run again.",
             )
+
+    def _new_enough(self, simulation: Simulation) -> None:
+        coming = ((name, version) for name, _, version in simulation.installs if name in self.locked.packages)
+        old = [f"{name} {version}" for name, version in coming if below(version, self.locked.minimum)]
+        if old:
+            raise GpuwrightError(too_old(self.locked, old, "offered"))
 
     def _room(self, simulation: Simulation) -> None:
         answer = self.shell.run(_FREE)

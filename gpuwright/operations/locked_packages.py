@@ -10,6 +10,8 @@ from pyinfra.api import FactBase
 from pyinfra.api.command import StringCommand
 from typing_extensions import override
 
+from gpuwright.catalog.version import at_least
+from gpuwright.errors import Refusal
 from gpuwright.operations.shell import fields, script
 from gpuwright.plan.stack_model import LockedSet
 
@@ -66,6 +68,31 @@ def patterns_of(locked: LockedSet) -> tuple[str, ...]:
 def belongs(locked: LockedSet, name: str) -> bool:
     """Whether a package of this name is part of a set."""
     return any(re.match(pattern, name) for pattern in patterns_of(locked))
+
+
+def below(version: str, minimum: str) -> bool:
+    """Whether a package's version is older than `minimum`, which is upstream's; "" for any.
+
+    >>> below("1.17.8-1", "1.18.0"), below("1:1.20.0-1", "1.18.0"), below("1.0-1", "")
+    (True, False, False)
+    """
+    return not at_least(version.rpartition(":")[2], minimum)
+
+
+def too_old(locked: LockedSet, versions: Iterable[str], where: str) -> Refusal:
+    """Why a set is not brought about; `versions` are "NAME VERSION", `where` is installed, locked or offered."""
+    newer = "Nothing was changed. Run `gpuwright lock HOST --update`, then the deploy again; "
+    remedy = (
+        f"{newer}where that finds none newer, add the vendor's own repository or bring its mirror up to date."
+    )
+    if where == "offered":
+        remedy = "Nothing was changed. Add the vendor's own repository, or bring its mirror up to date; then run again."
+    return Refusal(
+        locked.name,
+        f"{', '.join(versions)} {where}",
+        f"{locked.minimum} or newer, all of one version",
+        remedy,
+    )
 
 
 def closure(packages: Packages, names: Iterable[str]) -> tuple[str, ...]:

@@ -31,6 +31,7 @@ from gpuwright.plan.notes import Notes
 from gpuwright.plan.nvidia import plan_nvidia
 from gpuwright.plan.power import plan_power
 from gpuwright.plan.runtime import plan_runtimes
+from gpuwright.plan.runtime_steps import plan_runtime_steps
 from gpuwright.plan.sizing.model import ModelFacts
 from gpuwright.plan.stack import plan_driver_steps, plan_kernel_steps
 from gpuwright.settings import HostSettings
@@ -88,6 +89,7 @@ def plan_host(
         kernel_steps=plan_kernel_steps(facts, settings, catalog, kernel, drivers, holds, notes),
         nvidia_driver=plan_driver_steps("nvidia", *stack),
         rocm=plan_driver_steps("amd", *stack),
+        gpu_runtime=plan_runtime_steps(facts, catalog, gpus, drivers, runtimes, notes),
         why={},
     )
     if notes.refusals:

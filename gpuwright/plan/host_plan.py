@@ -20,7 +20,7 @@ from gpuwright.plan.gpu_model import (
     RuntimePlan,
 )
 from gpuwright.plan.model import BasePlan, EnginePlan, InferencePlan, Json, ModelStorePlan, Reason
-from gpuwright.plan.stack_model import DriverSteps, KernelSteps
+from gpuwright.plan.stack_model import DriverSteps, KernelSteps, RuntimeSteps
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,7 @@ class HostPlan:
     kernel_steps: KernelSteps
     nvidia_driver: DriverSteps
     rocm: DriverSteps
+    gpu_runtime: RuntimeSteps
     why: Mapping[str, Reason] = field(compare=False)
 
     def leaves(self) -> Iterator[tuple[str, Json]]:

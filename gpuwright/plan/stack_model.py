@@ -1,4 +1,4 @@
-"""What roles kernel, nvidia_driver and rocm hand to operations, from the decisions in gpu_model.
+"""What roles kernel, nvidia_driver, rocm and gpu_runtime hand to operations, from the decisions in gpu_model.
 
 The decisions say what and why; these say what is written, installed, held and booted, in the order in which it is.
 """
@@ -44,7 +44,8 @@ class LockedSet:
     resolved. `suite` is apt's --target-release, "" for none. `patterns` are regexes from the start of a name: an
     installed package that fits belongs to the set, whoever asked for it. `devices` are globs of device nodes, whose
     holders would lose their driver; units in `daemons` hold them too, and their packages stop them. `known_errors` are
-    (regex, meaning): why modules do not build.
+    (regex, meaning): why modules do not build. `minimum` is the oldest version that will do, of each of its own
+    packages; "" for any.
     """
 
     name: str
@@ -55,6 +56,7 @@ class LockedSet:
     devices: tuple[str, ...] = ()
     daemons: tuple[str, ...] = ()
     known_errors: tuple[tuple[str, str], ...] = ()
+    minimum: str = ""
 
 
 @dataclass(frozen=True)
@@ -116,4 +118,57 @@ class DriverSteps:
     files: tuple[ManagedFile, ...]
     locked: tuple[LockedSet, ...]
     modules: tuple[ModuleSet, ...]
+    units: tuple[Unit, ...]
+
+
+@dataclass(frozen=True)
+class CdiSpec:
+    """A CDI specification: what container engines know a vendor's GPUs by, and what it must be true of.
+
+    Its devices are `kind`=NAME, it lies at `path`; `copies` are other places to which the same tool writes it, and a
+    generated one has one of `marks` in it, where there are any. `versions` are regexes that find the driver's version
+    in a mount or a hook's argument. `module` is the driver's, as modprobe knows it, `toolkit` the locked set that
+    brings the program `tool`. The unit `service` makes it anew, or, where that is "", the command `generate`. `nodes`
+    must be among the device nodes that it gives; the first command of `prepare` that succeeds makes them.
+    `podman` is the oldest that knows CDI, "" for any.
+    """
+
+    vendor: str
+    kind: str
+    path: str
+    copies: tuple[str, ...]
+    marks: tuple[str, ...]
+    versions: tuple[str, ...]
+    module: str
+    toolkit: str
+    tool: str
+    service: str
+    generate: str
+    nodes: tuple[str, ...]
+    prepare: tuple[str, ...]
+    podman: str
+
+
+@dataclass(frozen=True)
+class DeviceNodes:
+    """Nodes that services hand to containers as they are: `common` ones, and one for each of `gpus` (PCI addresses).
+
+    All belong to `group`, whose number containers get.
+    """
+
+    vendor: str
+    common: tuple[str, ...]
+    gpus: tuple[str, ...]
+    group: str
+
+
+@dataclass(frozen=True)
+class RuntimeSteps:
+    """Role gpu_runtime: toolkits, what they generate, and device nodes; all empty on a host without compute GPUs."""
+
+    repositories: tuple[AptRepository, ...]
+    locked: tuple[LockedSet, ...]
+    files: tuple[ManagedFile, ...]
+    specs: tuple[CdiSpec, ...]
+    nodes: tuple[DeviceNodes, ...]
     units: tuple[Unit, ...]

@@ -15,7 +15,6 @@ from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
 from gpuwright.errors import GpuwrightError, Refusal
-from gpuwright.paths import ROOT
 from gpuwright.settings.gpus import (
     GpuRuntimeSettings,
     InterconnectSettings,
@@ -39,6 +38,7 @@ __all__ = [
     "ROLE_SETTINGS",
     "BaseSettings",
     "ContainerEngineSettings",
+    "GpuRuntimeSettings",
     "HostSettings",
     "InferenceSettings",
     "InterconnectSettings",
@@ -137,5 +137,4 @@ def _wrong(role: str, detail: Mapping[str, Any]) -> Refusal:
 
 def document_of(role: str) -> str:
     """Where a role's settings are described, from the root of the checkout."""
-    own = f"roles/{role}/README.md"
-    return own if (ROOT / own).is_file() else "docs/planning.md"
+    return f"roles/{role}/README.md"

@@ -25,6 +25,7 @@ from gpuwright.verify import (
     kernel,
     model,
     power,
+    runtime,
     service,
     service_gpu,
     stamp,
@@ -42,7 +43,21 @@ STATE_S = 120
 HASH_BYTES_PER_S = 20_000_000
 
 # Importing a module of checks registers them; the table shows them in this order.
-AREAS = (base, unit, stamp, container, service, model, kernel, driver, gpu, service_gpu, power, collectives)
+AREAS = (
+    base,
+    unit,
+    stamp,
+    container,
+    service,
+    model,
+    kernel,
+    driver,
+    runtime,
+    gpu,
+    service_gpu,
+    power,
+    collectives,
+)
 
 
 def verify(entry: HostEntry, fast: bool) -> HostReport:

@@ -15,7 +15,7 @@ from gpuwright.operations.gpu_words import GPU_WORDS
 from gpuwright.plan import HostPlan
 from gpuwright.plan.model import EnvFile, JsonMerge, ManagedFile, Model, Package, Service, SystemUser, Unit
 from gpuwright.stamp import PATH as STAMP
-from gpuwright.verify import driver_script, power_script, service_gpu_script
+from gpuwright.verify import driver_script, power_script, runtime_script, service_gpu_script
 from gpuwright.verify.parts import planned
 
 COMPLETION_S = 120
@@ -253,8 +253,10 @@ def state_script(plan: HostPlan, gpus: Iterable[str]) -> str:
     driver = driver_script.variables(plan)
     given = service_gpu_script.variables(services)
     return _script(
+        # The driver's part comes late: nvidia-smi can hang.
         GPU_WORDS
         + _STATE
+        + runtime_script.text(plan)
         + (driver_script.TEXT if driver else "")
         + (service_gpu_script.TEXT if given else "")
         + power_script.TEXT,

@@ -122,7 +122,8 @@ def test_no_other_driver_has_the_nvidia_cards(host: Host, plan: HostPlan, nvidia
 
 
 def test_planned_packages_are_held(host: Host, plan: HostPlan) -> None:
-    sets = (*plan.kernel_steps.locked, *plan.nvidia_driver.locked, *plan.rocm.locked)
+    steps = (plan.kernel_steps, plan.nvidia_driver, plan.rocm, plan.gpu_runtime)
+    sets = [each for step in steps for each in step.locked]
     if not sets:
         pytest.skip("no package of a kernel or driver is planned for this host")
     held = set(host.check_output("apt-mark showhold").split())

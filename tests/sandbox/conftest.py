@@ -16,10 +16,12 @@ from xdist.scheduler import LoadScopeScheduling
 
 from tests.sandbox import control_node
 from tests.sandbox.control_node import ControlNode
-from tests.sandbox.driver_hosts import DRIVER, DriverHosts
+from tests.sandbox.driver_hosts import DRIVER, TOOLKIT, DriverHosts
 from tests.sandbox.files_server import Files, https_files
 from tests.sandbox.hosts import REPOSITORY, Sandbox, gpuwright
-from tests.sandbox.stub_driver import Authority, StubDriver
+from tests.sandbox.stub_driver import StubDriver
+from tests.sandbox.stub_repository import Authority
+from tests.sandbox.stub_toolkit import StubToolkit
 from tests.stub_archive.archive import missing_tools
 
 UP = ("sandbox", "up", "--hosts", "2", "--os", "debian12", "--os", "debian13")
@@ -141,11 +143,14 @@ def driver_host(
         authority = Authority()
         with https_files(gateway, authority) as served:
             stub = StubDriver(tmp_path_factory.mktemp("stub"), served)
-            drivers = DriverHosts(made, tmp_path_factory.mktemp("driver-inventory"), stub)
+            toolkit = StubToolkit(tmp_path_factory.mktemp("stub-toolkit"), served)
+            drivers = DriverHosts(made, tmp_path_factory.mktemp("driver-inventory"), stub, toolkit)
             drivers.write_inventory()
             drivers.publish([DRIVER])
+            toolkit.publish([TOOLKIT])
             yield drivers, authority
             stub.close()
+            toolkit.close()
     finally:
         if not os.environ.get("GPUWRIGHT_KEEP_SANDBOX"):
             with pytest.MonkeyPatch.context() as patch:

@@ -1,6 +1,6 @@
 """Hosts on which the roles of kernel and driver run: real systemd, apt and dkms, a stand-in for the GPU, a stub driver.
 
-See gpu_stand_in.py and stub_driver.py for what is real on them and what is not.
+See gpu_stand_in.py, stub_driver.py and stub_toolkit.py for what is real on them and what is not.
 """
 
 from __future__ import annotations
@@ -20,10 +20,12 @@ from gpuwright.sandbox.recipe import RELEASES
 from tests.sandbox.gpu_stand_in import StandIn
 from tests.sandbox.hosts import REPOSITORY, Sandbox
 from tests.sandbox.stub_driver import Release, StubDriver
+from tests.sandbox.stub_toolkit import StubToolkit
 
 BIN = Path(sys.executable).parent
 CARD = "10de:2684"  # GeForce RTX 4090: the plan takes NVIDIA's repository and the open modules for it
 DRIVER = Release("580.159.04-1")
+TOOLKIT = "1.20.0-1"
 STORE = "/var/lib/gpuwright/packages"  # keeps what was installed, for a rollback
 FINGERPRINT = (REPOSITORY / "tests" / "fingerprint.sh").read_text()
 # No service: roles kernel and nvidia_driver are what is looked at. Nothing of the clock: that is the real machine's.
@@ -46,11 +48,12 @@ NEWEST = "apt-cache depends linux-image-amd64 | sed -n 's/.*Depends: linux-image
 
 @dataclass(frozen=True)
 class DriverHosts:
-    """The hosts, an inventory of them in `folder`, and the repository that they take the driver from."""
+    """The hosts, an inventory of them in `folder`, and the repositories that they take driver and toolkit from."""
 
     sandbox: Sandbox
     folder: Path
     stub: StubDriver
+    toolkit: StubToolkit
 
     @property
     def inventory(self) -> Path:
@@ -72,12 +75,13 @@ class DriverHosts:
         return str(record["os"]).replace("debian", "debian ")
 
     def prepare(self, host: str, authority: trustme.CA, kernel: str, card: str = CARD) -> None:
-        """A bare machine with a card that runs `kernel`, and an administrator's source of the stub's repository."""
+        """A bare machine with a card that runs `kernel`, and an administrator's sources of the stubs' repositories."""
         done = self.sandbox.exec(host, f"set -eu; set -- '{kernel}'; {KERNEL}")
         assert done.returncode == 0, done.stdout + done.stderr
         self.stand_in(host).dress(kernel, [card])
         self.stand_in(host).grub()
         self.stub.known_to(self.sandbox, host, self.release(host), authority)
+        self.toolkit.known_to(self.sandbox, host, authority)
 
     def newest_kernel(self, host: str) -> str:
         """What linux-image-amd64 brings."""

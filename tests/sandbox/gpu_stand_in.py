@@ -13,9 +13,11 @@ What is a stand-in, and for whom:
 - GRUB is Debian's, with a grub-probe that names a disk; its menu and its choice are real files, and boot nothing.
 - /sys/firmware/efi has a SecureBoot variable; a mokutil in /usr/local/bin keeps the keys that a shim would, and the
   test is the person at the console. No signature of a module is checked.
-- /dev/nvidia0 is /dev/null under another name, so that a process can hold it; it answers nothing.
+- /dev/nvidia0 and its like are /dev/null under other names, so that a process can hold them; they answer nothing. An
+  nvidia-modprobe in /usr/local/bin makes them, those of unified memory only with -u.
 - /sys/module is empty until a `modprobe NAME` in /usr/local/bin has found the module in the stand-in's kernel: then it
-  counts as loaded, and `modprobe -r` takes it away. No code of it ever runs.
+  counts as loaded, and `modprobe -r` takes it away. /proc/driver/nvidia comes and goes with NVIDIA's, and names the
+  cards of the bus, with UUIDs made of their addresses. No code of a module ever runs.
 
 Real are Debian's packages and their scripts, apt, dpkg, dkms, the compiler, signatures, and every file they write.
 

@@ -51,17 +51,63 @@ case $#:$1 in
     name=$(modinfo -k "$(uname -r)" -F name "$1" | tr - _)
     mkdir -p "$modules/$name"
     echo "$version" >"$modules/$name/version"
+    if [ "$name" = nvidia ]; then
+        /usr/local/sbin/stand-in-procfs "$version" "$(modinfo -k "$(uname -r)" -F license "$1")"
+    fi
     ;;
-2:-r) rm -rf "$modules/$2" ;;
+2:-r)
+    rm -rf "$modules/$2"
+    if [ "$2" = nvidia ]; then rm -rf /var/lib/gpu-stand-in/proc/driver/nvidia; fi
+    ;;
 *) exec /sbin/modprobe "$@" ;;
 esac
 PROGRAM
+    # What NVIDIA's module shows in /proc, in its words: $1 its version, $2 its license; cards are those on the bus.
+    mkdir -p /usr/local/sbin
+    cat >/usr/local/sbin/stand-in-procfs <<'PROGRAM'
+#!/bin/sh
+# Stand-in for tests: /proc/driver/nvidia of a module that was never loaded.
+set -eu
+proc=/var/lib/gpu-stand-in/proc/driver/nvidia
+rm -rf "$proc"
+mkdir -p "$proc/gpus"
+what='x86_64 Kernel Module'
+if [ "$2" != NVIDIA ]; then what='Open Kernel Module for x86_64'; fi
+printf 'NVRM version: NVIDIA UNIX %s  %s  Release Build  (a stand-in)\n' "$what" "$1" >"$proc/version"
+minor=0
+for card in /var/lib/gpu-stand-in/sys/bus/pci/devices/*; do
+    [ "$(cat "$card/vendor")" = 0x10de ] || continue
+    address=${card##*/}
+    mkdir "$proc/gpus/$address"
+    uuid=GPU-5ca1ab1e-0000-4000-8000-000$(printf %s "$address" | tr -d ':.')
+    printf 'Model: \t\t a stand-in\nGPU UUID: \t %s\nDevice Minor: \t %d\nGPU Excluded:\t No\n' "$uuid" "$minor" \
+        >"$proc/gpus/$address/information"
+    minor=$((minor + 1))
+done
+PROGRAM
+    chmod 0755 /usr/local/sbin/stand-in-procfs
+    program nvidia-modprobe <<'PROGRAM'
+#!/bin/sh
+# Stand-in for tests: nodes are /dev/null under other names. -u makes those of unified memory, any call the others.
+set -eu
+node() {
+    [ -e "$1" ] || : >"$1"
+    mountpoint -q "$1" || mount --bind /dev/null "$1"
+}
+[ -d /proc/driver/nvidia ] || exit 1
+node /dev/nvidiactl
+for gpu in /proc/driver/nvidia/gpus/*; do
+    node "/dev/nvidia$(sed -n 's/^Device Minor:[[:space:]]*//p' "$gpu/information")"
+done
+case " $* " in *' -u '*) node /dev/nvidia-uvm; node /dev/nvidia-uvm-tools ;; esac
+PROGRAM
     # apt gives the scripts of packages a PATH of its own.
     echo 'DPkg::Path "/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";' >/etc/apt/apt.conf.d/00gpu-stand-in
-    mkdir -p "$home/sys/bus/pci/devices" "$home/sys/module" "$home/proc/sys/kernel"
+    mkdir -p "$home/sys/bus/pci/devices" "$home/sys/module" "$home/proc/sys/kernel" "$home/proc/driver"
     rm -rf "$home"/sys/bus/pci/devices/*
     shown /sys/bus/pci/devices
     shown /sys/module
+    shown /proc/driver
 }
 
 # ADDRESS FILE=VALUE ...: a PCI function; BARs are "start-end" pairs in one value
@@ -142,7 +188,9 @@ no_node() {
 
 # RELEASE: as after a reboot into that kernel, before anything was loaded
 boot() {
-    rm -rf "$home"/sys/module/*
+    rm -rf "$home"/sys/module/* "$home"/proc/driver/nvidia
+    for node in /dev/nvidia*; do if [ -e "$node" ]; then no_node "$node"; fi; done
+    rm -rf /var/run/cdi
     kernel "$1"
 }
 

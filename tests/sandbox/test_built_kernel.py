@@ -109,7 +109,8 @@ def machine(state_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     try:
         hosts = json.loads((state_dir / "sandbox.json").read_text())["hosts"]
         sandbox = Sandbox(hosts, REPOSITORY / "inventories" / "sandbox.py", state_dir)
-        made = DriverHosts(sandbox, tmp_path_factory.mktemp("built-inventory"), stub=None)  # type: ignore[arg-type]
+        folder = tmp_path_factory.mktemp("built-inventory")
+        made = DriverHosts(sandbox, folder, stub=None, toolkit=None)  # type: ignore[arg-type]
         made.write_inventory()
         made.inventory.write_text(made.inventory.read_text() + SETTINGS)
         made.stand_in(HOST).dress(OLD, [])

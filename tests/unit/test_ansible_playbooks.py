@@ -20,8 +20,17 @@ TOOLS = Path(sys.executable).parent
 PLAYBOOKS = ("playbooks/site.yml", "playbooks/verify.yml", "playbooks/drift.yml")
 MODULES = ("gpuwright_role", "gpuwright_verify", "gpuwright_drift")
 ROLES = [
-    "base", "kernel", "nvidia_driver", "rocm", "container_engine", "interconnect", "power", "model_store", "inference",
-]  # fmt: skip
+    "base",
+    "kernel",
+    "nvidia_driver",
+    "rocm",
+    "container_engine",
+    "gpu_runtime",
+    "interconnect",
+    "power",
+    "model_store",
+    "inference",
+]
 
 # In place of the action plugin: it notes what it was asked for, and fails for role `broken` on host a.
 PLUGIN = """
@@ -168,8 +177,8 @@ def test_playbooks_parse_and_list_what_they_would_do(tmp_path: Path, hosts: str)
     )
     assert listed.stdout.count("hosts (2):") == len(PLAYBOOKS)
     assert (
-        "TASK TAGS: [always, base, container_engine, inference, interconnect, kernel, model_store, nvidia_driver, "
-        "power, rocm]" in listed.stdout
+        "TASK TAGS: [always, base, container_engine, gpu_runtime, inference, interconnect, kernel, model_store, "
+        "nvidia_driver, power, rocm]" in listed.stdout
     )
     run(tmp_path, "ansible-playbook", "-i", hosts, *PLAYBOOKS, "--syntax-check")
 

@@ -8,7 +8,6 @@ import pytest
 
 from gpuwright import role_docs
 from gpuwright.errors import GpuwrightError
-from gpuwright.paths import ROOT
 from gpuwright.settings import ROLE_SETTINGS, read_settings
 
 
@@ -78,11 +77,6 @@ def test_a_password_in_a_wrong_place_is_not_echoed(data: dict[str, Any]) -> None
 def test_the_document_of_each_role_has_its_settings(role: str) -> None:
     text = role_docs.document(role).read_text()
     assert text == role_docs.with_table(role, text), "stale: run python -m gpuwright.role_docs"
-
-
-def test_a_role_with_a_directory_has_its_tables_there_and_the_others_in_one_page() -> None:
-    assert role_docs.document("base") == ROOT / "roles" / "base" / "README.md"
-    assert role_docs.document("no_such_role") == ROOT / "docs" / "planning.md"
 
 
 @pytest.mark.parametrize("role", ROLE_SETTINGS)

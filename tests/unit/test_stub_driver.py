@@ -12,7 +12,9 @@ import pytest
 
 from gpuwright import catalog
 from tests.sandbox.files_server import Files
-from tests.sandbox.stub_driver import BESIDE, PARTS, Release, StubDriver
+from tests.sandbox.stub_driver import BESIDE, Release, StubDriver
+from tests.sandbox.stub_repository import PARTS
+from tests.sandbox.stub_toolkit import FILES, StubToolkit, uri
 from tests.stub_archive.archive import missing_tools
 
 NOW, NEWER, OTHER = Release("580.159.04-1"), Release("580.178.04-1"), Release("595.71.05-1", knows="6.12.94")
@@ -111,3 +113,24 @@ def test_a_package_can_be_left_out(stub: StubDriver) -> None:
 def test_the_files_of_the_stub_say_so() -> None:
     for name in ("nvidia.c", "nvidia-persistenced.service"):
         assert re.search(r"\bstub\b", (PARTS / name).read_text(), flags=re.IGNORECASE)
+
+
+def test_the_toolkit_has_the_plans_packages_in_any_version(tmp_path: Path) -> None:
+    toolkit = StubToolkit(tmp_path, Files())
+    try:
+        toolkit.publish(["1.20.0-1", "1.19.1-1"])
+        path = f"/{uri().split('/', 3)[3]}/Packages"
+        packages = re.split(r"\n\n", toolkit.files.served[path].content.decode().strip())
+        (row,) = (row for row in catalog.load().runtimes if row.name == "nvidia-container-toolkit")
+        for version in ("1.20.0-1", "1.19.1-1"):
+            own = [text for text in packages if f"\nVersion: {version}\n" in text]
+            assert {text.split("\n")[0].removeprefix("Package: ") for text in own} == set(row.packages)
+            assert not [text for text in own if re.search(r"\(= (?!" + re.escape(version) + ")", text)]
+            assert all("Description: stub" in text for text in own)
+    finally:
+        toolkit.close()
+
+
+def test_the_files_of_the_toolkits_stub_say_so() -> None:
+    for path in FILES.iterdir():
+        assert re.search(r"\bstub\b", path.read_text(), flags=re.IGNORECASE), path.name

@@ -36,8 +36,8 @@ IMAGE = SECTIONS["images"].strip().partition("\t")[0]
 NOT_READ = {"gpu.visible", "clock.synchronised", "packages.held"}
 # It has no GPU, and no service that could run out of a GPU's memory.
 NOT_READ |= {"container.shared-memory", "gpu.in-container", "gpu.memory", "service.rung"}
-# No driver is planned for it: tests/unit/test_verify_driver.py judges these.
-NOT_READ |= {name for name in CHECKS if name.startswith(("driver.", "kernel."))}
+# No driver is planned for it: tests/unit/test_verify_driver.py and test_verify_runtime.py judge these.
+NOT_READ |= {name for name in CHECKS if name.startswith(("driver.", "kernel.", "runtime."))}
 # Nothing is set on a host without GPUs: tests/unit/test_verify_power.py judges these.
 NOT_READ |= {"power.limits", "power.clocks", "collectives.in-force"}
 
