@@ -12,6 +12,7 @@ Ubuntu's kind looks. Devices are named by index, by UUID, and `all`, as nvidia-c
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -101,10 +102,11 @@ def libraries(version: str, places: tuple[Path, ...]) -> tuple[tuple[str, str], 
 
 
 def places() -> tuple[Path, ...]:
-    """Directories that may hold the driver's libraries: where ldconfig knows some, then PLACES."""
+    """Directories that may hold the driver's libraries: what the loader is told, what ldconfig knows, PLACES."""
+    told = [place for place in os.environ.get("LD_LIBRARY_PATH", "").split(":") if place]
     known = subprocess.run(["ldconfig", "-p"], capture_output=True, text=True, check=False).stdout
     listed = re.findall(r"=> (\S+)/lib(?:cuda|nvidia-ml)\.so", known)
-    return tuple(dict.fromkeys(Path(place) for place in (*listed, *PLACES)))
+    return tuple(dict.fromkeys(Path(place) for place in (*told, *listed, *PLACES)))
 
 
 def write(directory: Path) -> tuple[str, tuple[Card, ...], dict[str, object]]:

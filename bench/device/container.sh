@@ -1,7 +1,7 @@
 #!/bin/sh
 # On a machine with NVIDIA GPUs, nvcc and cmake, without network and systemd: do gpuwright's containers have the GPUs?
 #   sh bench/device/container.sh OUTDIR SOURCE.tar.xz DOCKER.tar.xz BUILD [SECONDS]
-# As root. Builds llama.cpp for the machine's GPUs (SOURCE, of source.sh), starts Docker beside what is there (DOCKER, of
+# As root. Builds llama.cpp for the machine's GPUs (SOURCE, of source.sh), starts Docker where there is none (DOCKER, of
 # docker.sh), makes a CDI spec and an image, and asks all that container.py lists. BUILD is kept between calls: a build
 # goes on in the background, what has passed is not asked again, and a call with less than what a step wants of its
 # SECONDS (540) left ends with exit code 75. OUTDIR gets container.json. WHEELS and PYTHON as in adopt.sh; SCRATCH is

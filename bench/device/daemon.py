@@ -1,4 +1,4 @@
-"""A Docker engine of our own beside whatever the machine has: unpacked programs, own directories, own socket."""
+"""A Docker engine of our own on a machine without one: unpacked programs, own directories, own socket."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from pathlib import Path
 # Short: the path of a socket below it has room for 107 characters.
 RUN = Path("/run/gpuwright-device")
 START_S = 60
-# Containers share the host's network, so the engine needs no bridge and no iptables.
+# Containers share the host's network, so the engine needs no bridge and no iptables. One without a bridge removes the
+# default one as it starts, whosever it is (moby, daemon_unix.go, removeDefaultBridgeInterface).
+_BRIDGE = Path("/sys/class/net/docker0")
 _ALONE = {"bridge": "none", "iptables": False, "ip6tables": False, "userland-proxy": False}
 
 
@@ -33,7 +35,11 @@ class Daemon:
         self.environment["PATH"] = f"{home / 'bin'}:{os.environ['PATH']}"
 
     def start(self) -> dict[str, object]:
-        """`docker info`, when it answers. Raises RuntimeError with the end of the engine's log where it does not."""
+        """`docker info`, when it answers. RuntimeError with the end of its log, or for another engine's bridge."""
+        if _BRIDGE.exists():
+            raise RuntimeError(
+                "docker0 is another engine's, and would be removed: unshare --net, or stop that engine"
+            )
         RUN.mkdir(exist_ok=True)
         self._state.mkdir(parents=True, exist_ok=True)
         config = self._state / "daemon.json"

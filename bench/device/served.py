@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import shutil
 import subprocess
 import time
 import urllib.request
@@ -30,7 +31,8 @@ from gpuwright.render import render
 from gpuwright.settings import read_settings
 
 USER = 1000
-ANSWER_S = 300
+ANSWER_S = 120
+QUESTION = {"messages": [{"role": "user", "content": "Say ok."}], "max_tokens": 4, "temperature": 0}
 
 
 @dataclass(frozen=True)
@@ -124,16 +126,19 @@ def _late(service: Service, asked: Asked) -> str:
 @contextmanager
 def written(what: Rendered) -> Iterator[Rendered]:
     """The service's environment files at their places, for as long as a container reads them."""
-    paths = (what.service.conf_file, what.service.env_file)
-    for path in map(Path, paths):
+    paths = [Path(what.service.conf_file), Path(what.service.env_file)]
+    made = [path.parent for path in paths if not path.parent.exists()]
+    for path in paths:
         path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
         path.touch(mode=0o600)
         path.write_text(what.files[str(path)])
     try:
         yield what
     finally:
-        for path in map(Path, paths):
+        for path in paths:
             path.unlink()
+        for directory in set(made):
+            directory.rmdir()
 
 
 class Served:
@@ -146,7 +151,12 @@ class Served:
         self._process = process
 
     def ready(self, scratch: Path) -> str:
-        """ExecStartPost, of the rendered files, as the unit has it; what it said. RuntimeError where it gave up."""
+        """ExecStartPost, of the rendered files, as the unit has it; what it said. RuntimeError where it gave up.
+
+        A machine that lends its GPUs may lack curl, which a host has: then the same question is asked from here.
+        """
+        if shutil.which("curl") is None:
+            return f"no curl here: asked by other means, {self._answered():.1f} s"
         said = []
         environment = {**os.environ, **self.what.environment, "MAINPID": str(self._process.pid)}
         for words in unit.commands(self.what.unit, "ExecStartPost", self.what.service.unit, environment):
@@ -166,6 +176,17 @@ class Served:
                 raise RuntimeError(f"{words[0]}: {done.returncode} {done.stderr.strip()}\n" + "\n".join(end))
             said.append(f"{words[0]} ended with 0 after {time.monotonic() - began:.1f} s")
         return "; ".join(said)
+
+    def _answered(self) -> float:
+        """Seconds until a completion came."""
+        began = time.monotonic()
+        while self._process.poll() is None and time.monotonic() - began < ANSWER_S:
+            try:
+                self.ask("/v1/chat/completions", QUESTION)
+                return time.monotonic() - began
+            except OSError:  # refused, or 503 while it loads
+                time.sleep(0.5)
+        raise RuntimeError("\n".join(self._log.read_text(errors="replace").splitlines()[-15:]))
 
     def ask(self, path: str, question: dict[str, Any]) -> dict[str, Any]:
         """POST to the service's loopback port, with its key."""

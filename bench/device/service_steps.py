@@ -7,17 +7,16 @@ from typing import Any
 from bench.device import size
 from bench.device.report import Step
 from bench.device.run import GIB, OK, ONE, Run, uuids
-from bench.device.served import Rendered, served
+from bench.device.served import QUESTION, Rendered, served
 from gpuwright.plan.sizing import Request
 from gpuwright.plan.sizing import size as sized
 
 MEMORY_ERROR = 0.08
-QUESTION = {"messages": [{"role": "user", "content": "Say ok."}], "max_tokens": 4, "temperature": 0}
 
 
 def answers(run: Run, step: Step) -> bool:
     what = run.service("device-ok", 1, OK)
-    _say_argv(run, what, step)
+    _say_argv(what, step)
     with served(run.daemon, what, run.out / "device-ok.log") as service:
         step.say(service.ready(run.build))
         answer = service.ask("/v1/chat/completions", QUESTION)
@@ -32,7 +31,7 @@ def measured(run: Run, name: str, count: int, step: Step) -> bool:
     what = run.service(name, count, ONE)
     path = run.made(ONE, step)
     cards = run.cards[:count]
-    _say_argv(run, what, step)
+    _say_argv(what, step)
     before = run.used()
     with served(run.daemon, what, run.out / f"{name}.log") as service:
         step.say(service.ready(run.build))
@@ -80,7 +79,7 @@ def _request(run: Run, count: int, what: Rendered) -> Request:
     return Request(run.shapes[ONE[0]], "llama_cpp", ONE[1], (size.card(),) * count, context, users, "f16")
 
 
-def _say_argv(run: Run, what: Rendered, step: Step) -> None:
+def _say_argv(what: Rendered, step: Step) -> None:
     """Without the key, which is in a file."""
-    step.data["argv"] = [word.replace(str(run.store), "STORE") for word in what.words]
+    step.data["argv"] = list(what.words)
     step.say(" ".join(what.words))

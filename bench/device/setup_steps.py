@@ -28,6 +28,7 @@ def machine(run: Run, step: Step) -> bool:
     for card in run.cards:
         run.report.mask(card.uuid, f"GPU-00000000-0000-0000-0000-{card.index:012}")
     run.report.mask(str(run.build), "BUILD")
+    run.report.mask(str(run.store), "STORE")
     run.report.mask(str(ROOT), ".")
     gpu = size.card()
     nvcc = subprocess.run(["nvcc", "--version"], capture_output=True, text=True, check=False).stdout
