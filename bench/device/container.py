@@ -17,10 +17,10 @@ from bench.device import service_steps, setup_steps, speed_steps
 from bench.device.report import Report
 from bench.device.run import Run
 
-# Shapes that no constant of the sizing was fitted to (bench/size/h200.json has those).
+# Files that no constant of the sizing was fitted to (bench/size/h200.json has those).
 SHAPES = (
-    *(("llama-2-7b", "q8_0"), ("llama-2-13b", "q4_k_m"), ("qwen2.5-7b", "fp16"), ("qwen3-14b", "q8_0")),
-    *(("qwen3-32b", "q4_k_m"), ("mixtral-8x7b", "q4_k_m")),
+    *(("qwen2.5-7b", "fp16"), ("qwen2.5-14b", "q4_k_m"), ("qwen3-14b", "q8_0"), ("qwen3-32b", "q4_k_m")),
+    *(("qwen3-30b-a3b", "q8_0"), ("mixtral-8x7b", "q4_k_m")),
 )
 SERVICE = "started from its unit's argv; its GPUs and no other; a completion; memory within 8 % of the sizing"
 PAIRS = "tokens a second of llama-bench in the container within 5 % of the same program outside"
@@ -28,14 +28,14 @@ PAIRS = "tokens a second of llama-bench in the container within 5 % of the same 
 
 def main(out: Path, build: Path, seconds: float) -> int:
     """All steps; container.sh has the exit codes."""
-    report = Report(build / "steps.json", time.monotonic() + seconds)
+    head = {"command": os.environ.get("GPUWRIGHT_COMMAND", ""), "date": time.strftime("%Y-%m-%d")}
+    report = Report(out / "container.json", head, build / "steps.json", time.monotonic() + seconds)
     run = Run(out, build, report)
     try:
         if _prepared(run):
             _asked(run)
-        head = {"command": os.environ.get("GPUWRIGHT_COMMAND", ""), "date": time.strftime("%Y-%m-%d")}
-        report.write(out / "container.json", head)
     finally:
+        report.write()
         run.daemon.stop()
     for step in report.steps.values():
         print(f"{step.verdict:4} {step.name}", flush=True)

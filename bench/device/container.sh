@@ -22,7 +22,14 @@ build=$(cd "$build" && pwd)
 
 # The build runs on when a call ends; "built" has its exit code.
 alive() { [ -e "$build/pid" ] && kill -0 "$(cat "$build/pid")" 2>/dev/null; }
-[ -d "$build/llama.cpp" ] || tar xJf "$source" -C "$build"
+unpack() {
+    rm -rf "$build/new"
+    mkdir "$build/new"
+    tar xJf "$1" -C "$build/new"
+    mv "$build/new/${3:-}" "$build/$2"
+}
+[ -d "$build/llama.cpp" ] || unpack "$source" llama.cpp llama.cpp
+[ -d "$build/docker" ] || unpack "$bundle" docker
 if ! grep -qx 0 "$build/built" 2>/dev/null && ! alive; then
     rm -f "$build/built"
     date +%s >"$build/began"
@@ -37,12 +44,6 @@ if ! grep -qx 0 "$build/built" 2>/dev/null && ! alive; then
         echo "$code" >"$build/built"
     ' build "$build" >"$build/build.txt" 2>&1 </dev/null &
     echo "$!" >"$build/pid"
-fi
-if [ ! -x "$build/docker/bin/dockerd" ]; then
-    rm -rf "$build/docker.new"
-    mkdir "$build/docker.new"
-    tar xJf "$bundle" -C "$build/docker.new"
-    mv "$build/docker.new" "$build/docker"
 fi
 export PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 GPUWRIGHT_COMMAND
 if [ -n "${WHEELS:-}" ] && [ ! -e "$build/site/done" ]; then

@@ -23,7 +23,7 @@ _TYPES = {
     **{"Q4_K": (12, 256, 144), "Q5_K": (13, 256, 176), "Q6_K": (14, 256, 210)},
 }
 _NAMES = {"q": "attn_q", "k": "attn_k", "v": "attn_v", "o": "attn_output", "gate": "ffn_gate", "up": "ffn_up"}
-_ARCHITECTURES = {"mistral": "llama"}
+_ARCHITECTURES = {"mistral": "llama", "mixtral": "llama"}
 _U32, _I32, _F32, _STRING, _ARRAY = 4, 5, 6, 8, 9
 _ALIGNMENT = 32
 _BLOCKS = 4096

@@ -41,10 +41,15 @@ class Later(Exception):
 
 
 class Report:
-    """All steps so far; `kept` is where the next call finds them, `until` a time.monotonic() that a call has."""
+    """All steps so far, in `path` for people, after `head`, and in `kept` for the next call.
 
-    def __init__(self, kept: Path, until: float) -> None:
+    `until` is the time.monotonic() that this call has.
+    """
+
+    def __init__(self, path: Path, head: dict[str, Any], kept: Path, until: float) -> None:
         self.until = until
+        self._path = path
+        self._head = head
         self._kept = kept
         self._masks: dict[str, str] = {}
         old = json.loads(kept.read_text()) if kept.exists() else []
@@ -98,18 +103,22 @@ class Report:
                 step.say(line)
         step.seconds = round(time.monotonic() - began, 1)
         print(f"{step.verdict} {name} ({step.seconds} s)", flush=True)
-        self.steps.pop(name, None)
         self.steps[name] = step
         self._kept.write_text(json.dumps([asdict(each) for each in self.steps.values()]))
+        self.write()
         return step.verdict == "PASS"
 
-    def write(self, path: Path, head: dict[str, Any]) -> None:
+    def write(self) -> None:
         """The whole report, with what is masked masked."""
-        document = {**head, "later": self.later, "steps": [asdict(step) for step in self.steps.values()]}
+        document = {
+            **self._head,
+            "later": self.later,
+            "steps": [asdict(step) for step in self.steps.values()],
+        }
         text = json.dumps(document, indent=1) + "\n"
         for secret, name in sorted(self._masks.items(), key=lambda pair: -len(pair[0])):
             text = text.replace(secret, name)
-        path.write_text(text)
+        self._path.write_text(text)
 
     @property
     def code(self) -> int:

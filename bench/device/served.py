@@ -75,16 +75,8 @@ class Rendered:
 
 def rendered(facts: HostFacts, asked: Asked, image: str, store: Path) -> Rendered:
     """Raises RuntimeError with the planner's refusals. The key is new each time."""
-    declared = {
-        "name": asked.name,
-        "model": asked.model,
-        "port": asked.port,
-        "context": asked.context,
-        "parallel": asked.parallel,
-        "accelerator": "cpu",
-    }
     settings = {
-        "inference_services": [declared],
+        "inference_services": [_declared(asked)],
         "inference_image_source": "local",
         "inference_image": image,
         "model_store_directory": str(store),
@@ -107,6 +99,18 @@ def rendered(facts: HostFacts, asked: Asked, image: str, store: Path) -> Rendere
     }
     words = unit.started(files[path], service.unit, environment)
     return Rendered(service, files, environment, tuple(words))
+
+
+def _declared(asked: Asked) -> dict[str, object]:
+    """UNTIL THE SETTINGS HAVE THEM: `gpus` by PCI address, instead of a service for the CPU."""
+    return {
+        "name": asked.name,
+        "model": asked.model,
+        "port": asked.port,
+        "context": asked.context,
+        "parallel": asked.parallel,
+        "accelerator": "cpu",
+    }
 
 
 def _late(service: Service, asked: Asked) -> str:
@@ -142,40 +146,31 @@ def written(what: Rendered) -> Iterator[Rendered]:
 
 
 class Served:
-    """A service that runs; `process` is the client that systemd would watch."""
+    """A service that runs; `process` is the client that systemd would watch, `scratch` has room for scripts."""
 
-    def __init__(self, daemon: Daemon, what: Rendered, log: Path, process: subprocess.Popen[bytes]) -> None:
+    def __init__(
+        self, daemon: Daemon, what: Rendered, log: Path, scratch: Path, process: subprocess.Popen[bytes]
+    ) -> None:
         self.what = what
         self._daemon = daemon
         self._log = log
+        self._scratch = scratch
         self._process = process
 
-    def ready(self, scratch: Path) -> str:
-        """ExecStartPost, of the rendered files, as the unit has it; what it said. RuntimeError where it gave up.
+    def ready(self) -> str:
+        """ExecStartPost; what it said. RuntimeError, with the end of the service's log, where it gave up.
 
         A machine that lends its GPUs may lack curl, which a host has: then the same question is asked from here.
         """
         if shutil.which("curl") is None:
             return f"no curl here: asked by other means, {self._answered():.1f} s"
-        said = []
-        environment = {**os.environ, **self.what.environment, "MAINPID": str(self._process.pid)}
-        for words in unit.commands(self.what.unit, "ExecStartPost", self.what.service.unit, environment):
-            script = scratch / Path(words[0]).name
-            script.write_text(self.what.files[words[0]])
-            began = time.monotonic()
-            done = subprocess.run(
-                ["sh", script, *words[1:]],
-                env=environment,
-                capture_output=True,
-                text=True,
-                check=False,
-                timeout=ANSWER_S,
-            )
-            if done.returncode:
-                end = self._log.read_text(errors="replace").splitlines()[-15:]
-                raise RuntimeError(f"{words[0]}: {done.returncode} {done.stderr.strip()}\n" + "\n".join(end))
-            said.append(f"{words[0]} ended with 0 after {time.monotonic() - began:.1f} s")
-        return "; ".join(said)
+        try:
+            return _scripts(self._daemon, self.what, "ExecStartPost", self._scratch, self._process.pid)
+        except RuntimeError as error:
+            raise RuntimeError("\n".join([str(error), *self._end()])) from error
+
+    def _end(self) -> list[str]:
+        return self._log.read_text(errors="replace").splitlines()[-15:]
 
     def _answered(self) -> float:
         """Seconds until a completion came."""
@@ -186,7 +181,7 @@ class Served:
                 return time.monotonic() - began
             except OSError:  # refused, or 503 while it loads
                 time.sleep(0.5)
-        raise RuntimeError("\n".join(self._log.read_text(errors="replace").splitlines()[-15:]))
+        raise RuntimeError("\n".join(self._end()))
 
     def ask(self, path: str, question: dict[str, Any]) -> dict[str, Any]:
         """POST to the service's loopback port, with its key."""
@@ -209,9 +204,10 @@ class Served:
 
 
 @contextmanager
-def served(daemon: Daemon, what: Rendered, log: Path) -> Iterator[Served]:
-    """Run ExecStart; stop the container afterwards."""
+def served(daemon: Daemon, what: Rendered, log: Path, scratch: Path) -> Iterator[Served]:
+    """Run ExecStartPre and ExecStart; stop the container afterwards."""
     with written(what), log.open("ab") as file:
+        _scripts(daemon, what, "ExecStartPre", scratch, os.getpid())
         process = subprocess.Popen(
             [daemon.docker, *what.words[1:]],
             env={**daemon.environment, **what.environment},
@@ -220,7 +216,32 @@ def served(daemon: Daemon, what: Rendered, log: Path) -> Iterator[Served]:
             stderr=file,
         )
         try:
-            yield Served(daemon, what, log, process)
+            yield Served(daemon, what, log, scratch, process)
         finally:
             daemon.run("stop", "--time", "10", what.service.container, check=False)
             process.wait(60)
+
+
+def _scripts(daemon: Daemon, what: Rendered, key: str, scratch: Path, main: int) -> str:
+    """The unit's commands of this key that are scripts of ours, as systemd runs them. RuntimeError where one failed."""
+    environment = {**daemon.environment, **what.environment, "MAINPID": str(main)}
+    said = []
+    for words in unit.commands(what.unit, key, what.service.unit, environment):
+        if words[0] not in what.files:
+            continue  # docker rm of what an earlier start left: there is none
+        script = scratch / Path(words[0]).name
+        script.write_text(what.files[words[0]])
+        began = time.monotonic()
+        done = subprocess.run(
+            ["sh", script, *words[1:]],
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=ANSWER_S,
+        )
+        if done.returncode:
+            raise RuntimeError(f"{words[0]}: exit code {done.returncode}, {done.stderr.strip()}")
+        said.append(f"{words[0]} ended with 0 after {time.monotonic() - began:.1f} s")
+    return "; ".join(said)

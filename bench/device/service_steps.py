@@ -17,8 +17,8 @@ MEMORY_ERROR = 0.08
 def answers(run: Run, step: Step) -> bool:
     what = run.service("device-ok", 1, OK)
     _say_argv(what, step)
-    with served(run.daemon, what, run.out / "device-ok.log") as service:
-        step.say(service.ready(run.build))
+    with served(run.daemon, what, run.out / "device-ok.log", run.build) as service:
+        step.say(service.ready())
         answer = service.ask("/v1/chat/completions", QUESTION)
         listed = uuids(service.within("nvidia-smi", "-L"))
     text = answer["choices"][0]["message"]["content"]
@@ -33,8 +33,8 @@ def measured(run: Run, name: str, count: int, step: Step) -> bool:
     cards = run.cards[:count]
     _say_argv(what, step)
     before = run.used()
-    with served(run.daemon, what, run.out / f"{name}.log") as service:
-        step.say(service.ready(run.build))
+    with served(run.daemon, what, run.out / f"{name}.log", run.build) as service:
+        step.say(service.ready())
         listed = uuids(service.within("nvidia-smi", "-L"))
         answer = service.ask("/completion", _long(size.DEPTH, size.TOKENS))
         taken = [after - was for after, was in zip(run.used(), before, strict=True)][:count]

@@ -6,19 +6,50 @@ import json
 import os
 import statistics
 import subprocess
+import threading
 from pathlib import Path
 from typing import Any
 
 from bench.device import size
 from bench.device.report import Step
-from bench.device.run import BENCH, ONE, Run
+from bench.device.run import BENCH, GIB, ONE, Run
 from bench.device.served import written
 from bench.device.service_steps import MEMORY_ERROR
+from gpuwright.plan.sizing import Request
+from gpuwright.plan.sizing import size as sized
 
 # Worth more than one card.
 LARGE = ("llama-3.1-70b", "q4_k_m")
 PAIRS = 4
+PROMPT = 512
 NEAR = 0.05
+
+
+class Peak:
+    """The most that each card has in use while the block runs, over what it had, in GiB."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._before = self._most = run.used()
+        self._end = threading.Event()
+        self._thread = threading.Thread(target=self._poll)
+
+    def __enter__(self) -> Peak:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._end.set()
+        self._thread.join()
+
+    @property
+    def gib(self) -> list[float]:
+        """In the cards' order."""
+        return [round((most - was) / 1024, 3) for most, was in zip(self._most, self._before, strict=True)]
+
+    def _poll(self) -> None:
+        while not self._end.wait(0.3):
+            self._most = [max(pair) for pair in zip(self._most, self._run.used(), strict=True)]
 
 
 def pairs(run: Run, step: Step) -> bool:
@@ -59,10 +90,17 @@ def splits(run: Run, step: Step) -> bool:
             env = ("NCCL_NVLS_ENABLE=0", *((f"GGML_CUDA_ALLREDUCE={reduce}",) if reduce else ()))
             name = f"{path.stem} {split} {reduce}".strip()
             try:
-                with written(what):
+                with written(what), Peak(run) as peak:
                     inside = [run.daemon.docker, *what.instead(BENCH, env=env)[1:]]
                     rates = _bench([*inside, *_words(path), "-sm", split], run.daemon.environment)
                 step.data[name] = {key: round(rate, 1) for key, rate in rates.items()}
+                step.data[name]["measured_gib"] = peak.gib[:2]
+                if split == "layer":
+                    request = Request(
+                        run.shapes[model[0]], "llama_cpp", model[1], (size.card(),) * 2, PROMPT, 1, "f16"
+                    )
+                    (layout,) = sized(request).layouts
+                    step.data[name]["predicted_gib"] = [round(need.total / GIB, 3) for need in layout.needs]
                 step.say(f"{name}: {step.data[name]}")
             except (RuntimeError, subprocess.TimeoutExpired) as error:
                 good = False
@@ -91,8 +129,23 @@ def shape(run: Run, name: str, mixture: str, step: Step) -> bool:
 
 
 def _words(path: Path) -> list[str]:
-    """llama-bench's: a prompt of 512 tokens, and 128 generated."""
-    return ["-m", str(path), "-ngl", "99", "-fa", "1", "-p", "512", "-n", "128", "-r", "5", "-o", "json"]
+    """llama-bench's: a prompt, and what is generated after none."""
+    return [
+        "-m",
+        str(path),
+        "-ngl",
+        "99",
+        "-fa",
+        "1",
+        "-p",
+        str(PROMPT),
+        "-n",
+        "128",
+        "-r",
+        "5",
+        "-o",
+        "json",
+    ]
 
 
 def _bench(words: list[str], environment: dict[str, str]) -> dict[str, float]:
