@@ -29,7 +29,6 @@ unpack() {
     mv "$build/new/${3:-}" "$build/$2"
 }
 [ -d "$build/llama.cpp" ] || unpack "$source" llama.cpp llama.cpp
-[ -d "$build/docker" ] || unpack "$bundle" docker
 if ! grep -qx 0 "$build/built" 2>/dev/null && ! alive; then
     rm -f "$build/built"
     date +%s >"$build/began"
@@ -45,6 +44,7 @@ if ! grep -qx 0 "$build/built" 2>/dev/null && ! alive; then
     ' build "$build" >"$build/build.txt" 2>&1 </dev/null &
     echo "$!" >"$build/pid"
 fi
+[ -d "$build/docker" ] || unpack "$bundle" docker
 export PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 GPUWRIGHT_COMMAND
 if [ -n "${WHEELS:-}" ] && [ ! -e "$build/site/done" ]; then
     "$python" -m pip install --quiet --no-index --no-deps --no-compile --no-cache-dir --upgrade --target "$build/site" \
