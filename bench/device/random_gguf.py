@@ -1,7 +1,8 @@
 """A GGUF file of a real model's shape with random weights: for measuring, not for talking.
 
-Engines read it as they would the real one: the same tensors in the types that llama-quantize gives them. It has no
-vocabulary (tokenizer.ggml.model = no_vocab). Weights are small and finite, a megabyte of them again and again.
+Engines read it as they would the real one: the same tensors in the types that llama-quantize gives them. Weights are
+small and finite, a megabyte of them again and again. So rows of the output repeat, and of equal ones an engine takes
+the first: the vocabulary begins with words, and what comes back is text, never the end of it.
 """
 
 from __future__ import annotations
@@ -22,13 +23,18 @@ _TYPES = {
     **{"Q4_K": (12, 256, 144), "Q5_K": (13, 256, 176), "Q6_K": (14, 256, 210)},
 }
 _NAMES = {"q": "attn_q", "k": "attn_k", "v": "attn_v", "o": "attn_output", "gate": "ffn_gate", "up": "ffn_up"}
-_ARCHITECTURES = {"mistral": "llama"}
-_U32, _F32, _STRING = 4, 6, 8
+_ARCHITECTURES = {"mistral": "llama", "mixtral": "llama"}
+_U32, _I32, _F32, _STRING, _ARRAY = 4, 5, 6, 8, 9
 _ALIGNMENT = 32
 _BLOCKS = 4096
 _FILE_TYPES = {"fp16": 1, "q8_0": 7, "q4_k_m": 15}
+# Kinds of tokens of llama.h, enum llama_token_type.
+_NORMAL, _UNKNOWN, _CONTROL, _BYTE = 1, 2, 3, 6
+# The first of <unk>, <s>, </s> and the 256 bytes: behind more rows than a megabyte of weights holds.
+_SPECIAL = 4096
 
 Tensor = tuple[str, tuple[int, ...], str]
+Value = str | int | float | list[str] | list[int] | list[float]
 
 
 def write(path: Path, model: ModelFacts, mixture: str) -> int:
@@ -72,13 +78,7 @@ def _header(file: BinaryIO, model: ModelFacts, mixture: str, tensors: list[Tenso
     pairs = _metadata(model, mixture)
     file.write(b"GGUF" + struct.pack("<IQQ", 3, len(tensors), len(pairs)))
     for key, value in pairs.items():
-        file.write(_text(key))
-        if isinstance(value, str):
-            file.write(struct.pack("<I", _STRING) + _text(value))
-        elif isinstance(value, float):
-            file.write(struct.pack("<If", _F32, value))
-        else:
-            file.write(struct.pack("<II", _U32, value))
+        file.write(_text(key) + _value(value))
     offset = 0
     for name, shape, type_ in tensors:
         file.write(_text(name) + struct.pack(f"<I{len(shape)}Q", len(shape), *shape))
@@ -87,7 +87,23 @@ def _header(file: BinaryIO, model: ModelFacts, mixture: str, tensors: list[Tenso
     file.write(bytes(-file.tell() % _ALIGNMENT))
 
 
-def _metadata(model: ModelFacts, mixture: str) -> dict[str, str | int | float]:
+def _value(value: Value) -> bytes:
+    """With its type before it."""
+    if isinstance(value, list):
+        kind = _STRING if isinstance(value[0], str) else _F32 if isinstance(value[0], float) else _I32
+        items = b"".join(_text(item) if isinstance(item, str) else _number(kind, item) for item in value)
+        return struct.pack("<IIQ", _ARRAY, kind, len(value)) + items
+    if isinstance(value, str):
+        return struct.pack("<I", _STRING) + _text(value)
+    kind = _F32 if isinstance(value, float) else _U32
+    return struct.pack("<I", kind) + _number(kind, value)
+
+
+def _number(kind: int, value: int | float) -> bytes:
+    return struct.pack({_U32: "<I", _I32: "<i", _F32: "<f"}[kind], value)
+
+
+def _metadata(model: ModelFacts, mixture: str) -> dict[str, Value]:
     architecture = _ARCHITECTURES.get(model.architecture, model.architecture)
     values: dict[str, str | int | float] = {
         "block_count": model.layers,
@@ -110,13 +126,33 @@ def _metadata(model: ModelFacts, mixture: str) -> dict[str, str | int | float]:
     return {
         "general.architecture": architecture,
         "general.file_type": _FILE_TYPES[mixture],
-        "tokenizer.ggml.model": "no_vocab",
+        **_vocabulary(model.vocab),
         **{f"{architecture}.{key}": value for key, value in values.items()},
     }
 
 
+def _vocabulary(count: int) -> dict[str, Value]:
+    """Words, with what a tokenizer of SentencePiece's kind cannot do without in their midst."""
+    special = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256))]
+    kinds = [_UNKNOWN, _CONTROL, _CONTROL, *([_BYTE] * 256)]
+    first = min(_SPECIAL, count - len(special))
+    words = [f"\u2581w{number}" for number in range(count - len(special))]
+    others = [_NORMAL] * len(words)
+    return {
+        "tokenizer.ggml.model": "llama",
+        "tokenizer.ggml.pre": "default",
+        "tokenizer.ggml.tokens": [*words[:first], *special, *words[first:]],
+        "tokenizer.ggml.scores": [0.0] * count,
+        "tokenizer.ggml.token_type": [*others[:first], *kinds, *others[first:]],
+        "tokenizer.ggml.unknown_token_id": first,
+        "tokenizer.ggml.bos_token_id": first + 1,
+        "tokenizer.ggml.eos_token_id": first + 2,
+    }
+
+
 def _text(value: str) -> bytes:
-    return struct.pack("<Q", len(value)) + value.encode()
+    data = value.encode()
+    return struct.pack("<Q", len(data)) + data
 
 
 def _bytes(type_: str, shape: tuple[int, ...]) -> int:

@@ -9,11 +9,14 @@ memory that nvidia-smi showed at most, and llama-bench's tokens per second with 
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
@@ -73,13 +76,35 @@ def _ask(what: str) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
 
-def measure(bench: str, path: Path) -> tuple[float, int]:
-    """Tokens per second of generation, and MiB at most."""
-    command = [bench, "-m", path, "-ngl", "99", "-fa", "1", "-p", "0", "-n", TOKENS, "-d", DEPTH, "-r", "3"]
+def measure(bench: list[str], path: Path, environment: Mapping[str, str]) -> tuple[float, int]:
+    """Tokens per second of generation, and MiB at most; `bench` are the words that start llama-bench."""
+    words = [
+        "-m",
+        path,
+        "-ngl",
+        "99",
+        "-fa",
+        "1",
+        "-p",
+        "0",
+        "-n",
+        TOKENS,
+        "-d",
+        DEPTH,
+        "-r",
+        "3",
+        "-o",
+        "json",
+    ]
     before = used()
     with Memory() as memory:
         done = subprocess.run(
-            [*map(str, command), "-o", "json"], capture_output=True, text=True, check=False, timeout=LIMIT_S
+            [*bench, *map(str, words)],
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=LIMIT_S,
         )
     if done.returncode:
         raise RuntimeError(done.stderr[-2000:])
@@ -87,44 +112,53 @@ def measure(bench: str, path: Path) -> tuple[float, int]:
     return float(row["avg_ts"]), memory.most - before
 
 
+def judged(
+    model: ModelFacts, mixture: str, bench: list[str], path: Path, environment: Mapping[str, str]
+) -> dict[str, Any]:
+    """A file of the shape on the first GPU, predicted and measured; it is removed. RuntimeError: llama-bench failed."""
+    gpu = card()
+    try:
+        size_bytes = write(path, model, mixture)
+        request = Request(model, "llama_cpp", mixture, (gpu,), DEPTH + TOKENS, 1, "f16")
+        (layout,) = size(request).layouts
+        (need,) = layout.needs
+        rate, mib = measure(bench, path, environment)
+    finally:
+        path.unlink(missing_ok=True)
+    predicted_rate = 1 / (layout.step_s or 1)
+    print(
+        f"{model.name:15} {mixture:7} memory {need.total / GIB:7.2f} of {mib / 1024:7.2f} GiB "
+        f"({need.total / GIB / (mib / 1024) - 1:+.1%}), {predicted_rate:6.1f} of {rate:6.1f} tokens/s "
+        f"({predicted_rate / rate - 1:+.1%})",
+        flush=True,
+    )
+    return {
+        "model": model.name,
+        "quantisation": mixture,
+        "gpu": gpu.name,
+        "file_bytes": size_bytes,
+        "predicted_gib": {
+            part: round(getattr(need, part) / GIB, 3)
+            for part in ("weights", "cache", "workspace", "runtime", "total")
+        },
+        "measured_gib": round(mib / 1024, 3),
+        "predicted_tokens_s": round(predicted_rate, 1),
+        "measured_tokens_s": round(rate, 1),
+    }
+
+
 def main() -> int:
     """The exit code: 0 where every file ran."""
     bench, out, scratch = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])
     shapes = {row.name: row for row in catalog.load().architectures}
-    gpu = card()
-    results = []
+    results: list[dict[str, Any]] = []
     for name, mixture in RUNS:
         path = scratch / f"{name}-{mixture}.gguf"
-        model = ModelFacts.of(shapes[name])
-        result: dict[str, object] = {"model": name, "quantisation": mixture, "gpu": gpu.name}
         try:
-            result["file_bytes"] = write(path, model, mixture)
-            request = Request(model, "llama_cpp", mixture, (gpu,), DEPTH + TOKENS, 1, "f16")
-            (layout,) = size(request).layouts
-            (need,) = layout.needs
-            rate, mib = measure(bench, path)
-            result |= {
-                "predicted_gib": {
-                    part: round(getattr(need, part) / GIB, 3)
-                    for part in ("weights", "cache", "workspace", "runtime", "total")
-                },
-                "measured_gib": round(mib / 1024, 3),
-                "predicted_tokens_s": round(1 / (layout.step_s or 1), 1),
-                "measured_tokens_s": round(rate, 1),
-            }
-            memory_error = need.total / GIB / (mib / 1024) - 1
-            rate_error = 1 / (layout.step_s or 1) / rate - 1
-            print(
-                f"{name:15} {mixture:7} memory {need.total / GIB:7.2f} of {mib / 1024:7.2f} GiB ({memory_error:+.1%}), "
-                f"{1 / (layout.step_s or 1):6.1f} of {rate:6.1f} tokens/s ({rate_error:+.1%})",
-                flush=True,
-            )
+            results.append(judged(ModelFacts.of(shapes[name]), mixture, [bench], path, os.environ))
         except (RuntimeError, subprocess.TimeoutExpired, OSError) as error:
-            result["error"] = str(error)
+            results.append({"model": name, "quantisation": mixture, "error": str(error)})
             print(f"{name} {mixture}: {error}", flush=True)
-        finally:
-            path.unlink(missing_ok=True)
-        results.append(result)
         (out / "size.json").write_text(json.dumps(results, indent=1) + "\n")
     return 1 if any("error" in result for result in results) else 0
 
