@@ -13,7 +13,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from bench.device import service_steps, setup_steps, speed_steps
+from bench.device import guard_steps, service_steps, setup_steps, speed_steps
 from bench.device.report import Report
 from bench.device.run import Run
 
@@ -64,6 +64,8 @@ def _asked(run: Run) -> None:
     step = run.report.step
     step("service of ok.gguf", 'answers "ok"', partial(service_steps.answers, run), seconds=30)
     step("service on one GPU", SERVICE, partial(service_steps.measured, run, "device-one", 1), seconds=40)
+    step("gate", "names who holds a full card, and opens", partial(guard_steps.gate, run), seconds=40)
+    step("ladder", "a start a rung lower answers", partial(guard_steps.ladder, run), seconds=60)
     step("inside and outside", PAIRS, partial(speed_steps.pairs, run), seconds=120)
     step("service on two GPUs", SERVICE, partial(service_steps.measured, run, "device-two", 2), seconds=50)
     step("layer and tensor split", "both run on two GPUs", partial(speed_steps.splits, run), seconds=200)

@@ -61,13 +61,38 @@ class Run:
             step.say(f"{path.name}: {count / GIB:.1f} GiB written in {time.monotonic() - began:.0f} s")
         return path
 
-    def service(self, name: str, count: int, model: tuple[str, str]) -> Rendered:
+    def service(
+        self,
+        name: str,
+        count: int,
+        model: tuple[str, str],
+        arguments: tuple[str, ...] = (),
+        out_of_memory: tuple[str, ...] = (),
+        more: dict[str, str] | None = None,
+    ) -> Rendered:
         """Planned on the first `count` GPUs. Skip where there are fewer."""
         if len(self.cards) < count:
             raise Skip(f"this machine has {len(self.cards)} GPU")
         file = self.file(model)
-        asked = Asked(name, self.cards[:count], file.parent.name, file, _PORT)
-        return rendered(self.facts, asked, self.image, self.store)
+        asked = Asked(
+            name,
+            self.cards[:count],
+            file.parent.name,
+            file,
+            _PORT,
+            arguments=arguments,
+            out_of_memory=out_of_memory,
+            context=1024 if model == OK else 16384,
+        )
+        return rendered(self.facts, asked, self.image, self.store, more)
+
+    def total(self) -> int:
+        """MiB of the first card."""
+        command = ["nvidia-smi", f"--id={self.cards[0].uuid}", "--query-gpu=memory.total"]
+        text = subprocess.run(
+            [*command, "--format=csv,noheader,nounits"], capture_output=True, text=True, check=True
+        ).stdout
+        return int(text)
 
     def used(self) -> list[int]:
         """MiB in use, in the order of `cards`."""

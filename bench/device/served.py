@@ -15,7 +15,7 @@ import urllib.request
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ from gpuwright.plan import HostPlan, plan_host
 from gpuwright.plan.model import Service
 from gpuwright.render import render
 from gpuwright.settings import read_settings
+from gpuwright.sizing.declared import shapes
 
 USER = 1000
 ANSWER_S = 120
@@ -46,6 +47,8 @@ class Asked:
     port: int
     context: int = 16384
     parallel: int = 2
+    arguments: tuple[str, ...] = ()
+    out_of_memory: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -73,8 +76,10 @@ class Rendered:
         return [*words, *more, "--entrypoint", entrypoint, self.service.image, *arguments]
 
 
-def rendered(facts: HostFacts, asked: Asked, image: str, store: Path) -> Rendered:
-    """Raises RuntimeError with the planner's refusals. The key is new each time."""
+def rendered(
+    facts: HostFacts, asked: Asked, image: str, store: Path, more: dict[str, str] | None = None
+) -> Rendered:
+    """Raises RuntimeError with the planner's refusals. The key is new each time; `more` is what a rung's file says."""
     settings = {
         "inference_services": [_declared(asked)],
         "inference_image_source": "local",
@@ -82,19 +87,19 @@ def rendered(facts: HostFacts, asked: Asked, image: str, store: Path) -> Rendere
         "model_store_directory": str(store),
         "model_store_models": [{"name": asked.model, "path": str(asked.file)}],
     }
-    plan = plan_host(put_aside(facts, "init"), read_settings(settings), catalog.load())
+    declared = read_settings(settings)
+    plan = plan_host(put_aside(facts, "init"), declared, catalog.load(), shapes(declared, None))
     if not isinstance(plan, HostPlan):
         raise RuntimeError("; ".join(str(refusal) for refusal in plan))
     (service,) = plan.inference.services
     files = {file.path: render(file) for file in plan.inference.files}
     path = f"/etc/systemd/system/{service.unit}"
-    # UNTIL THE TEMPLATE HAS IT: where the container's GPUs go.
-    if "$GPUWRIGHT_GPUS" not in files[path]:
-        files[path] = files[path].replace("    --memory ", "    $GPUWRIGHT_GPUS \\\n    --memory ")
+    files |= {file.path: render(file) for file in plan.collectives.files}
     files[service.env_file] = _late(service, asked)
     environment = {
-        **unit.environment(files[service.conf_file]),
+        **unit.assigned(files[path]),
         **unit.environment(files[service.env_file]),
+        **(more or {}),
         "INVOCATION_ID": uuid.uuid4().hex,
     }
     words = unit.started(files[path], service.unit, environment)
@@ -102,14 +107,15 @@ def rendered(facts: HostFacts, asked: Asked, image: str, store: Path) -> Rendere
 
 
 def _declared(asked: Asked) -> dict[str, object]:
-    """UNTIL THE SETTINGS HAVE THEM: `gpus` by PCI address, instead of a service for the CPU."""
     return {
         "name": asked.name,
         "model": asked.model,
         "port": asked.port,
         "context": asked.context,
         "parallel": asked.parallel,
-        "accelerator": "cpu",
+        "gpus": [card.address for card in asked.gpus],
+        "arguments": list(asked.arguments),
+        "out_of_memory": list(asked.out_of_memory),
     }
 
 
@@ -129,18 +135,31 @@ def _late(service: Service, asked: Asked) -> str:
 
 @contextmanager
 def written(what: Rendered) -> Iterator[Rendered]:
-    """The service's environment files at their places, for as long as a container reads them."""
-    paths = [Path(what.service.conf_file), Path(what.service.env_file)]
+    """The service's files at their places, for as long as a container reads them; RuntimeError where one is there.
+
+    Its cache is made as ExecStartPre makes it, and goes with the rest.
+    """
+    mounted = [source for source, _ in what.service.mounts if source in what.files]
+    paths = [Path(path) for path in (what.service.conf_file, what.service.env_file, *mounted)]
+    if there := [str(path) for path in paths if path.exists()]:
+        raise RuntimeError(f"this machine has {', '.join(there)} already")
+    cache = Path(what.service.cache) if what.service.cache else None
+    if cache is not None:
+        cache.mkdir(mode=0o750, parents=True, exist_ok=True)
+        os.chown(cache, USER, USER)
     made = [path.parent for path in paths if not path.parent.exists()]
     for path in paths:
         path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-        path.touch(mode=0o600)
+        # NCCL's is for all to read, as on a host.
+        path.touch(mode=0o644 if str(path) in mounted else 0o600)
         path.write_text(what.files[str(path)])
     try:
         yield what
     finally:
         for path in paths:
             path.unlink()
+        if cache is not None:
+            shutil.rmtree(cache)
         for directory in set(made):
             directory.rmdir()
 
@@ -165,7 +184,7 @@ class Served:
         if shutil.which("curl") is None:
             return f"no curl here: asked by other means, {self._answered():.1f} s"
         try:
-            return _scripts(self._daemon, self.what, "ExecStartPost", self._scratch, self._process.pid)
+            return scripts(self._daemon, self.what, "ExecStartPost", self._scratch, self._process.pid)
         except RuntimeError as error:
             raise RuntimeError("\n".join([str(error), *self._end()])) from error
 
@@ -207,7 +226,7 @@ class Served:
 def served(daemon: Daemon, what: Rendered, log: Path, scratch: Path) -> Iterator[Served]:
     """Run ExecStartPre and ExecStart; stop the container afterwards."""
     with written(what), log.open("ab") as file:
-        _scripts(daemon, what, "ExecStartPre", scratch, os.getpid())
+        scripts(daemon, what, "ExecStartPre", scratch, os.getpid())
         process = subprocess.Popen(
             [daemon.docker, *what.words[1:]],
             env={**daemon.environment, **what.environment},
@@ -222,7 +241,25 @@ def served(daemon: Daemon, what: Rendered, log: Path, scratch: Path) -> Iterator
             process.wait(60)
 
 
-def _scripts(daemon: Daemon, what: Rendered, key: str, scratch: Path, main: int) -> str:
+def ended(daemon: Daemon, what: Rendered, scratch: Path, log: Path) -> dict[str, str]:
+    """ExecStopPost after a start that failed, and what it leaves for the next one.
+
+    The journal is a stand-in: it says what the service wrote to `log`.
+    """
+    programs = scratch / "stand-in"
+    programs.mkdir(exist_ok=True)
+    journal = programs / "journalctl"
+    journal.write_text(f"#!/bin/sh\ncase $* in --sync) ;; *) cat '{log}' ;; esac\n")
+    journal.chmod(0o755)
+    known = {"SERVICE_RESULT": "exit-code", "GPUWRIGHT_ROOT": str(scratch)}
+    path = f"{programs}:{daemon.environment['PATH']}"
+    after = replace(what, environment={**what.environment, **known, "PATH": path})
+    scripts(daemon, after, "ExecStopPost", scratch, os.getpid())
+    rung = scratch / "var/lib/gpuwright/rungs" / f"{what.service.name}.env"
+    return unit.environment(rung.read_text()) if rung.exists() else {}
+
+
+def scripts(daemon: Daemon, what: Rendered, key: str, scratch: Path, main: int) -> str:
     """The unit's commands of this key that are scripts of ours, as systemd runs them. RuntimeError where one failed."""
     environment = {**daemon.environment, **what.environment, "MAINPID": str(main)}
     said = []

@@ -28,8 +28,8 @@ def answers(run: Run, step: Step) -> bool:
 
 
 def measured(run: Run, name: str, count: int, step: Step) -> bool:
-    what = run.service(name, count, ONE)
     path = run.made(ONE, step)
+    what = run.service(name, count, ONE)
     cards = run.cards[:count]
     _say_argv(what, step)
     before = run.used()
@@ -73,9 +73,9 @@ def _long(depth: int, tokens: int) -> dict[str, Any]:
 
 
 def _request(run: Run, count: int, what: Rendered) -> Request:
-    settings = dict(what.service.environment)
-    users = int(settings["LLAMA_ARG_N_PARALLEL"])
-    context = int(settings["LLAMA_ARG_CTX_SIZE"]) // users
+    words = what.service.arguments
+    users = int(words[words.index("-np") + 1])
+    context = int(words[words.index("-c") + 1]) // users
     return Request(run.shapes[ONE[0]], "llama_cpp", ONE[1], (size.card(),) * count, context, users, "f16")
 
 

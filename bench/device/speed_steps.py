@@ -53,8 +53,8 @@ class Peak:
 
 
 def pairs(run: Run, step: Step) -> bool:
-    what = run.service("device-one", 1, ONE)
     path = run.made(ONE, step)
+    what = run.service("device-one", 1, ONE)
     words = _words(path)
     inside = [run.daemon.docker, *what.instead(BENCH)[1:]]
     outside = [str(run.program("llama-bench"))]

@@ -48,6 +48,14 @@ def environment_files(unit: str) -> list[str]:
     return [value.removeprefix("-") for key, value in lines(unit) if key == "EnvironmentFile"]
 
 
+def assigned(unit: str) -> dict[str, str]:
+    """What Environment= says: words of KEY=VALUE, in quotes where a value has blanks."""
+    pairs = (
+        word.partition("=") for key, value in lines(unit) if key == "Environment" for word in _split(value)
+    )
+    return {name: value for name, _, value in pairs}
+
+
 def started(unit: str, name: str, known: Mapping[str, str]) -> list[str]:
     """ExecStart='s words, for the unit called `name` with `known` as its environment. ValueError: not one command."""
     return _command(_only(unit, "ExecStart"), name, known)

@@ -19,9 +19,11 @@ from tests.sandbox.test_verify import failed, verify, written
 
 HOST = "sbx1"
 ONLY = ("--limit", HOST)
-CHAT = {"name": "chat", "port": 8080, "drain_s": 60, "out_of_memory": ["context"]}
+CHAT = {"name": "chat", "port": 8080, "drain_s": 120, "out_of_memory": ["context"]}
 SMALL = {"name": "small", "model": "ok", "port": 8081}
 # More than any machine has: llama-server's own allocation fails, as cudaMalloc does on a GPU.
+# Seconds of work, and less than a minute on a busy machine.
+LONG = 200
 HUNGRY = {**CHAT, "arguments": ["--ctx-size", "268435456"]}
 
 
@@ -82,24 +84,26 @@ def test_two_services_answer_and_a_second_run_changes_nothing(served: Sandbox) -
 
 def test_a_stop_lets_the_answer_that_is_being_given_end(served: Sandbox) -> None:
     with ThreadPoolExecutor() as pool:
-        answer = pool.submit(ask, served, "chat", 8080, 600)
+        answer = pool.submit(ask, served, "chat", 8080, LONG)
         end = time.monotonic() + 60
         busy = "curl --silent -H \"Authorization: Bearer $(sed -n 's/^LLAMA_API_KEY=//p' /etc/gpuwright/chat.env)\" "
         while (
             "requests_processing 1" not in served.exec(HOST, f"{busy} http://127.0.0.1:8080/metrics").stdout
         ):
             assert time.monotonic() < end and not answer.done(), "it never became busy"
-        assert served.exec(HOST, "systemctl stop gpuwright-chat.service").returncode == 0
-        assert '"completion_tokens":600' in answer.result()
-    assert served.exec(HOST, "systemctl start gpuwright-chat.service").returncode == 0
+        stopped = served.exec(HOST, "systemctl stop gpuwright-chat.service")
+        # As the tests after this one want it, whatever came of it.
+        assert served.exec(HOST, "systemctl start gpuwright-chat.service").returncode == 0
+        assert stopped.returncode == 0
+        assert f'"completion_tokens":{LONG}' in answer.result()
 
 
 def test_killed_under_load_it_is_back_by_itself(served: Sandbox) -> None:
     with ThreadPoolExecutor() as pool:
-        answer = pool.submit(ask, served, "chat", 8080, 600)
+        answer = pool.submit(ask, served, "chat", 8080, LONG)
         time.sleep(1)
         kill(served, "chat")
-        assert '"completion_tokens":600' not in answer.result()
+        assert f'"completion_tokens":{LONG}' not in answer.result()
     assert answers(served, "chat", 8080)
     assert int(state(served, "gpuwright-chat.service", "NRestarts")) >= 1
 
@@ -129,8 +133,8 @@ def test_the_gate_names_who_holds_the_memory(served: Sandbox) -> None:
     done = served.exec(
         HOST,
         "perl -e '$x = \"x\" x 400_000_000; sleep 60' & holder=$!; sleep 3; "
-        "available=$(awk '/MemAvailable/ { print $2 * 1024 }' /proc/meminfo); "
-        "GPUWRIGHT_NAME=chat GPUWRIGHT_RAM_BYTES=$((available + 8589934592)) /usr/local/lib/gpuwright/gate; "
+        "available=$(awk '/MemAvailable/ { print $2 }' /proc/meminfo); "
+        "GPUWRIGHT_NAME=chat GPUWRIGHT_RAM_BYTES=$((available * 1024 + 8589934592)) /usr/local/lib/gpuwright/gate; "
         'echo "ended with $?"; kill $holder; GPUWRIGHT_NAME=chat GPUWRIGHT_RAM_BYTES=1048576 '
         '/usr/local/lib/gpuwright/gate; echo "then with $?"',
     )
