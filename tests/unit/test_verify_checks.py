@@ -15,7 +15,7 @@ import pytest
 from gpuwright import catalog
 from gpuwright.facts import HostFacts, PciDevice
 from gpuwright.plan import HostPlan, plan_host
-from gpuwright.plan.model import ManagedFile, Package, Service, Unit
+from gpuwright.plan.model import GpuNeed, ManagedFile, Package, Service, Unit
 from gpuwright.render import render
 from gpuwright.settings import read_settings
 from gpuwright.stamp import PATH as STAMP
@@ -186,14 +186,14 @@ def test_a_bad_reading_fails_its_check(section: str, old: str, new: str, check: 
 
 ABSENT = [
     ("accounts", "_gpuwright\tabsent\t-\t-", {"account.no-login"}),
-    ("env_files", "/etc/gpuwright/chat.env\tabsent\t-\t-\t-\t-", {"keys.private"}),
+    ("env_files", "/etc/gpuwright/chat.env\tabsent\t-\t-\t-\t-\t-\t-", {"keys.private"}),
     ("texts", "\n".join(f"{path}\tabsent" for path in Readings(FACTS, SECTIONS).texts or ()), {
         "stamp.plan", "stamp.services", "engine.daemon-json", "model.source", "model.sizes", "model.digests",
         "model.untouched",
     }),
     ("images", f"{IMAGE}\tabsent", {"container.image"}),
     ("containers", "gpuwright-chat\tabsent", {name for name in CHECKS if name.startswith("container.")} - {
-        "container.environment", "container.process",
+        "container.environment", "container.process", "container.shared-memory",
     }),
     ("processes", "", {"container.process", "service.port-owner"}),
     ("variables", SECTIONS["variables"].replace("\t127.0.0.1", "\tabsent"), {"container.environment"}),
@@ -225,14 +225,14 @@ def test_a_section_that_is_missing_makes_checks_unknown_and_none_crash(section: 
     good = judged(sections)
     del sections[section]
     lost = [name for name, verdicts in judged(sections).items() if verdicts != good[name]]
-    if section not in ("clock", "gpus", "digest_seconds"):
+    if section not in ("clock", "gpus", "rungs", "digest_seconds"):
         assert lost, f"no check reads {section}"
     for name in lost:
         found = {verdict.status for verdict in judged(sections)[name]}
         assert found & {"unknown", "fail"} or section == "digest_seconds", (name, found)
 
 
-@pytest.mark.parametrize("section", sorted(set(SECTIONS) - {"clock", "gpus", "digest_seconds"}))
+@pytest.mark.parametrize("section", sorted(set(SECTIONS) - {"clock", "gpus", "rungs", "digest_seconds"}))
 def test_rows_that_were_cut_pass_no_more_than_whole_ones(section: str) -> None:
     """A section that ends in the middle of a row, though its frame is complete."""
     sections = recorded()
@@ -271,22 +271,24 @@ def test_values_of_daemon_json_are_not_shown() -> None:
     assert "hidden-word" not in str(verdict)
 
 
-def gpus(bound: dict[str, str], variant: str) -> Verdict:
+def gpus(bound: dict[str, str], given: tuple[str, ...]) -> Verdict:
     devices = tuple(PciDevice(address, "030200", "10de", "2335", "10de", "18be") for address in bound)
     facts = replace(FACTS, pci=devices)
-    services = tuple(replace(service, variant=variant) for service in PLAN.inference.services)
+    needs = tuple(GpuNeed(address, 1, 1) for address in given)
+    services = tuple(replace(service, gpus=needs) for service in PLAN.inference.services)
     plan = replace(PLAN, inference=replace(PLAN.inference, services=services))
     text = "\n".join(f"{address}\t{driver}" for address, driver in bound.items())
     (verdict,) = CHECKS["gpu.visible"].judge(Readings(facts, {"gpus": text}), plan)
     return verdict
 
 
-def test_gpus_never_pass_while_no_service_is_given_them_by_name() -> None:
+def test_a_service_whose_gpu_no_driver_holds_fails() -> None:
     first, second = "0000:41:00.0", "0000:42:00.0"
-    assert gpus({first: "nvidia", second: "nvidia"}, "cpu").status == "skip"
-    assert gpus({first: "nvidia", second: "none"}, "cuda").status == "fail"
-    assert gpus({first: "nvidia", second: "vfio-pci"}, "cuda").status == "fail"
-    assert gpus({first: "nvidia", second: "nvidia"}, "cuda").status == "unknown"
+    assert gpus({first: "nvidia", second: "nvidia"}, ()).status == "skip"
+    assert gpus({first: "nvidia", second: "none"}, (first, second)).status == "fail"
+    assert gpus({first: "nvidia", second: "vfio-pci"}, (second,)).status == "fail"
+    assert gpus({first: "nvidia", second: "vfio-pci"}, (first,)).status == "pass"
+    assert gpus({first: "nvidia"}, (first, second)).status == "fail"
 
 
 def test_answers() -> None:
