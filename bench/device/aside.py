@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from gpuwright.connection import Connection
 from gpuwright.facts import HostFacts
-from gpuwright.probing import probe
-from gpuwright.verify import host
+
+if TYPE_CHECKING:
+    from gpuwright.connection import Connection
 
 VARIABLE = "GPUWRIGHT_ASIDE"
 
@@ -29,8 +30,12 @@ def put_aside(facts: HostFacts, what: str) -> HostFacts:
 
 def pytest_configure() -> None:
     """Let the acceptance tests plan with the facts put aside."""
+    from gpuwright.verify import host  # and with it pyinfra, which not every machine has
+
     host.probe = _probe  # type: ignore[attr-defined]
 
 
 def _probe(connection: Connection) -> HostFacts:
+    from gpuwright.probing import probe
+
     return put_aside(probe(connection), os.environ[VARIABLE])

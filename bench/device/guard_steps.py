@@ -42,14 +42,10 @@ def ladder(run: Run, step: Step) -> bool:
     run.made(ONE, step)
     log = run.out / "device-ladder.log"
     hungry = run.service("device-ladder", 1, ONE, _TOO_MUCH, ("context",))
-    try:
-        with served(run.daemon, hungry, log, run.build) as service:
-            service.ready()
-            step.say("it started all the same")
-            return False
-    except RuntimeError as error:
-        said = [line for line in str(error).splitlines() if "memory" in line or "allocate" in line]
-        step.say(said[0] if said else str(error)[-200:])
+    with served(run.daemon, hungry, log, run.build) as service:
+        end = service.died(60)
+    said = [line for line in end if "memory" in line or "allocate" in line]
+    step.say(said[0] if said else "; ".join(end[-3:]))
     rung = ended(run.daemon, hungry, run.build, log)
     step.say(f"next start with {rung}")
     lower = run.service("device-ladder", 1, ONE, _TOO_MUCH, ("context",), rung)

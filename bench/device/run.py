@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from bench.device.cdi import Card
@@ -84,7 +85,8 @@ class Run:
             out_of_memory=out_of_memory,
             context=1024 if model == OK else 16384,
         )
-        return rendered(self.facts, asked, self.image, self.store, more)
+        shape = None if file.exists() else replace(self.shapes[model[0]], native=model[1])
+        return rendered(self.facts, asked, self.image, self.store, shape, more)
 
     def total(self) -> int:
         """MiB of the first card."""

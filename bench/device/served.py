@@ -27,6 +27,7 @@ from gpuwright import catalog
 from gpuwright.facts import HostFacts
 from gpuwright.plan import HostPlan, plan_host
 from gpuwright.plan.model import Service
+from gpuwright.plan.sizing.model import ModelFacts
 from gpuwright.render import render
 from gpuwright.settings import read_settings
 from gpuwright.sizing.declared import shapes
@@ -77,9 +78,17 @@ class Rendered:
 
 
 def rendered(
-    facts: HostFacts, asked: Asked, image: str, store: Path, more: dict[str, str] | None = None
+    facts: HostFacts,
+    asked: Asked,
+    image: str,
+    store: Path,
+    shape: ModelFacts | None = None,
+    more: dict[str, str] | None = None,
 ) -> Rendered:
-    """Raises RuntimeError with the planner's refusals. The key is new each time; `more` is what a rung's file says."""
+    """Raises RuntimeError with the planner's refusals. The key is new each time.
+
+    `shape` is of a file that is not written yet; `more` is what a rung's file says.
+    """
     settings = {
         "inference_services": [_declared(asked)],
         "inference_image_source": "local",
@@ -88,7 +97,12 @@ def rendered(
         "model_store_models": [{"name": asked.model, "path": str(asked.file)}],
     }
     declared = read_settings(settings)
-    plan = plan_host(put_aside(facts, "init"), declared, catalog.load(), shapes(declared, None))
+    plan = plan_host(
+        put_aside(facts, "init"),
+        declared,
+        catalog.load(),
+        {asked.model: shape} if shape else shapes(declared, None),
+    )
     if not isinstance(plan, HostPlan):
         raise RuntimeError("; ".join(str(refusal) for refusal in plan))
     (service,) = plan.inference.services
@@ -187,6 +201,14 @@ class Served:
             return scripts(self._daemon, self.what, "ExecStartPost", self._scratch, self._process.pid)
         except RuntimeError as error:
             raise RuntimeError("\n".join([str(error), *self._end()])) from error
+
+    def died(self, seconds: float) -> list[str]:
+        """The end of its log, once it has ended by itself. RuntimeError where it is still there after `seconds`."""
+        try:
+            self._process.wait(seconds)
+        except subprocess.TimeoutExpired as error:
+            raise RuntimeError("it started all the same") from error
+        return self._end()
 
     def _end(self) -> list[str]:
         return self._log.read_text(errors="replace").splitlines()[-15:]
