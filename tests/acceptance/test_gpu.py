@@ -114,7 +114,9 @@ def test_nvidia_cards_stay_initialised(host: Host, plan: HostPlan, nvidia: Drive
 
 
 def test_nvidia_cards_have_their_limits(host: Host, plan: HostPlan, nvidia: DriverPlan) -> None:
-    ours = {address: watts for address, watts in plan.power.limits_watts if address in declared(plan, "nvidia")}
+    ours = {
+        address: watts for address, watts in plan.power.limits_watts if address in declared(plan, "nvidia")
+    }
     if not ours:
         pytest.skip("no power limit is declared")
     query = "nvidia-smi --query-gpu=pci.bus_id,power.limit --format=csv,noheader,nounits"

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -61,7 +60,9 @@ class Power:
         return [line for line in lines if "query" not in line]
 
     def fingerprint(self) -> list[str]:
-        return self.drivers.fingerprint(HOST)
+        """An overlay counts the links of a directory otherwise once something in it was made and removed."""
+        lines = self.drivers.fingerprint(HOST)
+        return [line for line in lines if not line.startswith("file /usr/local/lib d ")]
 
 
 @pytest.fixture(scope="module")
@@ -191,9 +192,9 @@ def test_with_nothing_declared_defaults_come_back_and_the_unit_goes(power: Power
     assert executed_changes(power.deploy()) == set()
 
 
-def test_a_configuration_that_somebody_else_wrote_is_not_lost(bare: Power, tmp_path: Path) -> None:
+def test_a_configuration_that_somebody_else_wrote_is_not_lost(bare: Power) -> None:
     bare.declare({})
-    theirs = "# the lab's\nCUDA_DEVICE_ORDER=PCI_BUS_ID\nNCCL_DEBUG=WARN\n"
+    theirs = "# of the lab\nCUDA_DEVICE_ORDER=PCI_BUS_ID\nNCCL_DEBUG=WARN\n"
     bare.ask(f"printf '{theirs}' >{CONF}")
     assert executed_changes(bare.deploy()) == set()  # nothing is planned: whatever it says is theirs
     bare.declare({"interconnect_variables": DECLARED["interconnect_variables"]})
@@ -204,7 +205,7 @@ def test_a_configuration_that_somebody_else_wrote_is_not_lost(bare: Power, tmp_p
     bare.ask(f"sed -i /CUDA/d {CONF}")
     bare.deploy()
     assert bare.ask(f"head -n 1 {CONF}").startswith("# Managed by gpuwright")
-    assert bare.ask(f"cat {CONF}.before-gpuwright") == "# the lab's\nNCCL_DEBUG=WARN"
+    assert bare.ask(f"cat {CONF}.before-gpuwright") == "# of the lab\nNCCL_DEBUG=WARN"
     bare.ask(f"rm {CONF}.before-gpuwright")
 
 
