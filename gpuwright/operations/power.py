@@ -91,7 +91,11 @@ def dropped(units: tuple[str, ...]) -> Generator[PyinfraCommand]:
     if gone:
         yield script('systemctl disable --now --quiet "$@"', *gone)
     # The unit's file goes last: it is what a later run knows an interrupted removal by.
-    yield script('rm -f "$@" && systemctl daemon-reload', SCRIPT, *(paths[unit] for unit in gone))
+    yield script(
+        'rm -f "$@" && rmdir --ignore-fail-on-non-empty "${1%/*}" && systemctl daemon-reload',
+        SCRIPT,
+        *(paths[unit] for unit in gone),
+    )
 
 
 def _refusals(cards: tuple[CardSetting, ...], found: dict[str, CardPower]) -> Iterator[Refusal]:

@@ -113,6 +113,17 @@ def test_nvidia_cards_stay_initialised(host: Host, plan: HostPlan, nvidia: Drive
     assert modes and set(modes) == {"Enabled"}
 
 
+def test_nvidia_cards_have_their_limits(host: Host, plan: HostPlan, nvidia: DriverPlan) -> None:
+    ours = {
+        address: watts for address, watts in plan.power.limits_watts if address in declared(plan, "nvidia")
+    }
+    if not ours:
+        pytest.skip("no power limit is declared")
+    query = "nvidia-smi --query-gpu=pci.bus_id,power.limit --format=csv,noheader,nounits"
+    rows = [line.lower().split(", ") for line in host.check_output(query).splitlines()]
+    assert {a: float(watts) for a in ours for bus, watts in rows if bus.endswith(a)} == ours
+
+
 def test_no_other_driver_has_the_nvidia_cards(host: Host, plan: HostPlan, nvidia: DriverPlan) -> None:
     drivers = {address: host.file(f"{BUS}/{address}/driver") for address in declared(plan, "nvidia")}
     assert {a: d.linked_to.rpartition("/")[2] for a, d in drivers.items() if d.exists} == dict.fromkeys(

@@ -10,6 +10,7 @@ What is a stand-in, and for whom:
   /usr/local/bin, which is first in PATH for SSH and sudo, and by a file in /etc/apt/apt.conf.d for the scripts of
   packages. The real kernel never changes and loads no module: a reboot is a change of that text.
 - nvidia-persistenced, where a test says so, is a sleep in its unit: the real one ends without a GPU.
+- nvidia-smi, where a test says so, is tests/nvidia_smi.sh: cards are folders of files, and its words are those of logs.
 - GRUB is Debian's, with a grub-probe that names a disk; its menu and its choice are real files, and boot nothing.
 - /sys/firmware/efi has a SecureBoot variable; a mokutil in /usr/local/bin keeps the keys that a shim would, and the
   test is the person at the console. No signature of a module is checked.
@@ -35,6 +36,7 @@ from tests.fleet.composition import bytes_of, parts
 from tests.sandbox.hosts import Sandbox
 
 SCRIPT = Path(__file__).with_suffix(".sh").read_text()
+SMI = (Path(__file__).parents[1] / "nvidia_smi.sh").read_text()
 NODE = "/dev/nvidia0"
 FIRST_BUS = 0x41
 FIRST_BAR = 1 << 40
@@ -79,6 +81,15 @@ class StandIn:
         """Somebody at the console confirms the key that was asked for; another password than the staged one fails."""
         self._run(["enrol", password])
 
+    def smi(self, address: str, **values: object) -> None:
+        """nvidia-smi knows a card; `values` are the files of its folder."""
+        call = shlex.join(["smi", address, *(f"{name}={value}" for name, value in values.items())])
+        self._run_text(f"{call} <<'PROGRAM'\n{SMI}\nPROGRAM")
+
+    def no_smi(self) -> None:
+        """There is no nvidia-smi any more."""
+        self._run(["no_smi"])
+
     def node(self, path: str = NODE) -> None:
         """A device node that can be held open."""
         self._run(["node", path])
@@ -88,7 +99,10 @@ class StandIn:
         self._run(["no_node", path])
 
     def _run(self, *commands: Sequence[str]) -> None:
-        done = self.sandbox.exec(self.host, "\n".join((SCRIPT, *map(shlex.join, commands))))
+        self._run_text("\n".join(map(shlex.join, commands)))
+
+    def _run_text(self, commands: str) -> None:
+        done = self.sandbox.exec(self.host, f"{SCRIPT}\n{commands}")
         assert done.returncode == 0, f"{self.host}: {commands}: {done.stdout}{done.stderr}"
 
 

@@ -215,6 +215,20 @@ PROGRAM
     update-grub 2>/dev/null
 }
 
+# ADDRESS NAME=VALUE ...: a card that nvidia-smi (a program of stdin's) knows, with what it shows and takes
+smi() {
+    cards=$home/smi
+    mkdir -p "$cards/$1"
+    program nvidia-smi
+    card=$cards/$1
+    shift
+    for pair; do echo "${pair#*=}" >"$card/${pair%%=*}"; done
+}
+
+no_smi() {
+    rm -rf /usr/local/bin/nvidia-smi "$home/smi"
+}
+
 # UNIT: a daemon that would end for want of a GPU only stays
 daemon() {
     mkdir -p "/etc/systemd/system/$1.service.d"

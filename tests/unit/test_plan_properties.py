@@ -325,6 +325,15 @@ TRAITS: dict[str, tuple[Trait, tuple[str, ...]]] = {
     "more power than a card takes": (
         lambda case: case.with_cards("L4").saying(power_limit_watts={"L4": 500}), ("L4", "500 W", "72 W"),
     ),
+    "a clock that no driver locks": (
+        lambda case: on("ubuntu 24.04", "Tesla P40", power_clock_mhz={"Tesla P40": 1200}), ("power_clock_mhz", "Volta"),
+    ),
+    "a limit that the driver forgets": (
+        lambda case: on(case.os, "L4", power_limit_watts={"L4": 60}, power_persistence=False), ("power_persistence",),
+    ),
+    "variables that no library reads": (
+        lambda case: on(case.os, interconnect_variables={"NCCL_DEBUG": "WARN"}), ("NCCL_DEBUG",),
+    ),
     "packages of two sources": (two_sources, ("nvidia-kernel-open-dkms", "nvidia-smi")),
     "an installer's leftovers": (after_an_installer, (r"\.run", "nvidia-uninstall")),
     "device nodes for NVIDIA": (
