@@ -1,4 +1,4 @@
-"""GPUs in containers on a host whose driver and toolkit are stubs: packages, units, and a CDI specification that is true.
+"""GPUs in containers, on a host whose driver and toolkit are stubs: packages, units, a CDI specification that is true.
 
 What apt, systemd and Docker do is real. The GPU is a stand-in (gpu_stand_in.py), the toolkit a stub (stub_toolkit.py):
 nothing here says that a container gets a GPU.
