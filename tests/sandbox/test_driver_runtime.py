@@ -39,7 +39,8 @@ def spec(drivers: DriverHosts) -> str:
 def versions(drivers: DriverHosts) -> dict[str, tuple[str, str]]:
     """Version and wanted state of the toolkit's packages."""
     shown = "dpkg-query --show --showformat '${Package} ${Version} ${db:Status-Want} ${db:Status-Status}\\n'"
-    rows = (line.split() for line in drivers.ask(HOST, f"{shown} {' '.join(ROW.packages)}").splitlines())
+    ask = f"{shown} {' '.join(ROW.packages)} 2>/dev/null; true"
+    rows = (line.split() for line in drivers.ask(HOST, ask).splitlines())
     return {name: (version, want) for name, version, want, state in rows if state == "installed"}
 
 
