@@ -50,10 +50,10 @@ def deployed(drivers: DriverHosts, *words: str) -> str:
     return run.stdout
 
 
-def refused(drivers: DriverHosts, words: str) -> str:
+def refused(drivers: DriverHosts, words: str, *options: str) -> str:
     """A run fails with `words` (a regex) and leaves the host as it was."""
     before = drivers.fingerprint(HOST)
-    run = drivers.deploy()
+    run = drivers.deploy(*options)
     assert run.returncode == 1, run.stdout
     said = " ".join(run.stdout.split())
     assert re.search(words, said), run.stdout
@@ -210,6 +210,11 @@ def test_a_second_one_in_the_same_directory_is_refused(drivers: DriverHosts) -> 
     finally:
         drivers.ask(HOST, f"rm {other}")
     deployed(drivers)
+
+
+def test_a_way_that_does_not_fit_the_cards_is_refused(drivers: DriverHosts) -> None:
+    words = r"setting gpu_runtime_method: .* without the driver's libraries, .* required: for nvidia: cdi"
+    refused(drivers, words, "--data", "gpu_runtime_method=device-nodes")
 
 
 def test_a_driver_that_waits_for_a_reboot_makes_the_step_pending(drivers: DriverHosts) -> None:
