@@ -143,8 +143,12 @@ class Change:
             )
 
     def _new_enough(self, simulation: Simulation) -> None:
-        coming = ((name, version) for name, _, version in simulation.installs if name in self.locked.packages)
-        old = [f"{name} {version}" for name, version in coming if below(version, self.locked.minimum)]
+        coming = {name: version for name, _, version in simulation.installs}
+        old = [
+            f"{name} {coming[name]}"
+            for name in self.locked.packages
+            if name in coming and below(coming[name], self.locked.minimum)
+        ]
         if old:
             raise GpuwrightError(too_old(self.locked, old, "offered"))
 

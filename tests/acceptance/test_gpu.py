@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from testinfra.host import Host
 
@@ -139,6 +141,27 @@ def test_planned_packages_are_held(host: Host, plan: HostPlan) -> None:
         pytest.skip("no package of a kernel or driver is planned for this host")
     held = set(host.check_output("apt-mark showhold").split())
     assert {name for each in sets for name in each.first + each.packages} <= held
+
+
+def test_the_cdi_specification_is_of_the_loaded_nvidia_driver(
+    host: Host, plan: HostPlan, loaded: str
+) -> None:
+    for spec in (spec for spec in plan.gpu_runtime.specs if spec.vendor == "nvidia"):
+        text = host.file(spec.path).content_string
+        libraries = set(re.findall(r"/libcuda\.so\.(\d+\.\d[\d.]*)$", text, flags=re.MULTILINE))
+        assert libraries == {loaded}
+        uuids = host.check_output(
+            "cat /proc/driver/nvidia/gpus/*/information | grep -o 'GPU-[0-9a-f-]*'"
+        ).split()
+        assert [uuid for uuid in uuids if f"name: {uuid}" not in text] == []
+        assert host.service(spec.service).is_enabled
+
+
+def test_docker_reads_cdi_specifications_where_they_lie(host: Host, plan: HostPlan) -> None:
+    if not plan.gpu_runtime.specs:
+        pytest.skip("no CDI specification is planned for this host")
+    directories = host.check_output("docker info --format '{{json .CDISpecDirs}}'")
+    assert all(f'"{spec.path.rpartition("/")[0]}"' in directories for spec in plan.gpu_runtime.specs)
 
 
 def test_amd_cards_on_the_bus_in_the_driver_and_declared(host: Host, plan: HostPlan, amd: DriverPlan) -> None:

@@ -131,6 +131,12 @@ WRONG_WORDS = {
         "setting inference_services: 7 is not accepted; required: Input should be a list.",
         1,
     ),
+    "a way into containers that is none": (
+        "pyinfra inventories/sandbox.py deploy.py -y --data gpu_runtime_method=cdii",
+        "gpu_runtime_method: 'cdii' is not accepted; required: Input should be 'auto', 'cdi' or 'device-nodes'. "
+        "Correct it in the inventory or group_data; see roles/gpu_runtime/README.md.",
+        1,
+    ),
     "a wrong type in group_data": (
         "pyinfra INVENTORIES/typed.py deploy.py -y --limit sbx1",
         "setting inference_services.0.port: 'http' is not accepted; required: Input should be a valid integer",

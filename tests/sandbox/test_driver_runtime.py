@@ -1,4 +1,4 @@
-"""GPUs in containers on a host whose driver and toolkit are stubs: packages, units, and a CDI specification.
+"""GPUs in containers, on a host whose driver and toolkit are stubs: packages, units, a CDI specification that is true.
 
 What apt, systemd and Docker do is real. The GPU is a stand-in (gpu_stand_in.py), the toolkit a stub (stub_toolkit.py):
 nothing here says that a container gets a GPU.
@@ -39,7 +39,8 @@ def spec(drivers: DriverHosts) -> str:
 def versions(drivers: DriverHosts) -> dict[str, tuple[str, str]]:
     """Version and wanted state of the toolkit's packages."""
     shown = "dpkg-query --show --showformat '${Package} ${Version} ${db:Status-Want} ${db:Status-Status}\\n'"
-    rows = (line.split() for line in drivers.ask(HOST, f"{shown} {' '.join(ROW.packages)}").splitlines())
+    ask = f"{shown} {' '.join(ROW.packages)} 2>/dev/null; true"
+    rows = (line.split() for line in drivers.ask(HOST, ask).splitlines())
     return {name: (version, want) for name, version, want, state in rows if state == "installed"}
 
 
@@ -49,10 +50,10 @@ def deployed(drivers: DriverHosts, *words: str) -> str:
     return run.stdout
 
 
-def refused(drivers: DriverHosts, words: str) -> str:
+def refused(drivers: DriverHosts, words: str, *options: str) -> str:
     """A run fails with `words` (a regex) and leaves the host as it was."""
     before = drivers.fingerprint(HOST)
-    run = drivers.deploy()
+    run = drivers.deploy(*options)
     assert run.returncode == 1, run.stdout
     said = " ".join(run.stdout.split())
     assert re.search(words, said), run.stdout
@@ -209,6 +210,11 @@ def test_a_second_one_in_the_same_directory_is_refused(drivers: DriverHosts) -> 
     finally:
         drivers.ask(HOST, f"rm {other}")
     deployed(drivers)
+
+
+def test_a_way_that_does_not_fit_the_cards_is_refused(drivers: DriverHosts) -> None:
+    words = r"setting gpu_runtime_method: .* without the driver's libraries, .* required: for nvidia: cdi"
+    refused(drivers, words, "--data", "gpu_runtime_method=device-nodes")
 
 
 def test_a_driver_that_waits_for_a_reboot_makes_the_step_pending(drivers: DriverHosts) -> None:
