@@ -14,7 +14,7 @@ from docker.models.containers import Container
 from gpuwright.paths import state_dir
 from gpuwright.sandbox import engine, vllm_image
 from tests.fixtures import make_ok_hf
-from tests.sandbox.vllm_parser import vllm_refusals
+from tests.sandbox.vllm_parser import vllm_refusals, vllm_unknown_variables
 
 pytestmark = pytest.mark.full
 
@@ -67,7 +67,7 @@ def server(client: docker.DockerClient, image: str, tmp_path: Path) -> Iterator[
         tmpfs={"/tmp": ""},
         shm_size="1g",
         mem_limit="6g",
-        environment={"HOME": "/tmp", "HF_HUB_OFFLINE": "1"},
+        environment={"HOME": "/tmp", "HF_HUB_OFFLINE": "1", "VLLM_CPU_OMP_THREADS_BIND": "nobind"},
         volumes={str(model): {"bind": MODEL, "mode": "ro"}},
     )
     try:
@@ -97,8 +97,8 @@ def test_two_workers_answer_and_stop(server: Container) -> None:
     assert server.wait()["StatusCode"] == 0
 
 
-def test_vllms_own_parser_tells_arguments_that_it_knows(client: docker.DockerClient, image: str) -> None:
-    accepted, flag, value, choice, absent, together = vllm_refusals(
+def test_vllm_tells_arguments_that_it_knows(client: docker.DockerClient, image: str) -> None:
+    accepted, flag, value, choice, absent, short, together = vllm_refusals(
         client,
         image,
         [*SERVE, *SMALL],
@@ -106,11 +106,18 @@ def test_vllms_own_parser_tells_arguments_that_it_knows(client: docker.DockerCli
         [MODEL, "-tp", "two"],
         [MODEL, "--kv-cache-dtype", "fp7"],
         [MODEL, "--port"],
+        [MODEL, "--max-model-le", "512"],
         [MODEL, "--enable-auto-tool-choice"],
     )
     assert accepted is None
-    assert flag is not None and "unrecognized arguments: --swap-space 4" in flag
-    assert value is not None and "argument --tensor-parallel-size/-tp" in value and "two" in value
-    assert choice is not None and "invalid choice: 'fp7'" in choice
-    assert absent is not None and "argument --port: expected one argument" in absent
-    assert together is not None and "--enable-auto-tool-choice requires --tool-call-parser" in together
+    assert flag == "unrecognized arguments: --swap-space 4"
+    assert value == "argument --tensor-parallel-size/-tp: invalid int value: 'two'"
+    assert choice is not None and choice.startswith("argument --kv-cache-dtype: invalid choice: 'fp7'")
+    assert absent == "argument --port: expected one argument"
+    assert short == "unrecognized arguments: --max-model-le 512"
+    assert together == "Error: --enable-auto-tool-choice requires --tool-call-parser"
+
+
+def test_vllm_tells_variables_that_it_knows(client: docker.DockerClient, image: str) -> None:
+    names = ["VLLM_CACHE_ROOT", "VLLM_SLEEP_WHEN_IDLE", "HF_HUB_OFFLINE", "VLLM_ATTENTION_BACKEND"]
+    assert vllm_unknown_variables(client, image, names) == ["VLLM_SLEEP_WHEN_IDLE", "VLLM_ATTENTION_BACKEND"]

@@ -12,21 +12,22 @@ from vllm.engine.arg_utils import AsyncEngineArgs
 from vllm.entrypoints.cli.serve import ServeSubcommand
 from vllm.utils.argparse_utils import FlexibleArgumentParser
 
+# No abbreviations here: argparse takes "--max-model" for --max-model-len, until another option begins like that.
 PARSER = FlexibleArgumentParser(prog="vllm")
 SERVE = ServeSubcommand()
-SERVE.subparser_init(PARSER.add_subparsers(dest="subparser"))
+SERVE.subparser_init(PARSER.add_subparsers(dest="subparser")).allow_abbrev = False
 
 
 def refusal(argv: list[str]) -> str | None:
-    """What vLLM says before it looks at the model, the last line of it; None when it says nothing."""
+    """What vLLM says against the arguments before it looks at the model; None when it says nothing."""
     said = io.StringIO()
     try:
-        with contextlib.redirect_stderr(said), contextlib.redirect_stdout(said):
+        with contextlib.redirect_stderr(said):
             arguments = PARSER.parse_args(["serve", *argv])
             SERVE.validate(arguments)
             AsyncEngineArgs.from_cli_args(arguments)
     except SystemExit:
-        return said.getvalue().strip().splitlines()[-1]
+        return said.getvalue().rpartition("error: ")[2].strip()
     except (TypeError, ValueError) as error:
         return str(error)
     return None
