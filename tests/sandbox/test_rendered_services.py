@@ -1,4 +1,4 @@
-"""What would be written on every machine of the fleet, given to the parsers that will read it: systemd, llama-server.
+"""What would be written on every machine of the fleet, given to the parsers that will read it.
 
 The files themselves are golden in tests/fleet/<machine>/services. Devices of GPUs are left out for llama-server: a
 build for the CPU refuses their names, and one for CUDA is tried by bench/device.
@@ -11,10 +11,14 @@ import subprocess
 
 import pytest
 
+from gpuwright.paths import state_dir
+from gpuwright.sandbox import engine as docker_engine
+from gpuwright.sandbox import vllm_image
 from tests.fleet.conftest import FLEET, FleetMachine, read
 from tests.fleet.services import ENGINES, everywhere
 from tests.sandbox.hosts import Sandbox
 from tests.sandbox.test_deploy import pyinfra
+from tests.sandbox.vllm_parser import vllm_refusals, vllm_unknown_variables
 
 MACHINES: tuple[FleetMachine, ...] = tuple(map(read, FLEET))
 HOST = "sbx1"
@@ -83,3 +87,20 @@ def test_llama_server_takes_every_command_line(deployed: Sandbox) -> None:
                 asked[words] = accepted(image, words, found.variables)
             assert not asked[words], f"{name}: {' '.join(words)}\n{asked[words]}"
     assert len(asked) > 10
+
+
+@pytest.mark.full
+def test_vllm_takes_every_command_line_and_knows_every_variable() -> None:
+    client = docker_engine.connect(timeout_s=900)
+    image = vllm_image.build(client, state_dir() / "cache", print)
+    lines: dict[tuple[str, ...], str] = {}
+    names: set[str] = set()
+    for name, found in everywhere(MACHINES, "vllm"):
+        for rung in ((), *found.service.rungs):
+            lines.setdefault((*found.service.arguments, *rung), name)
+        names |= {each for each in found.variables if each.startswith("VLLM_")}
+    refusals = vllm_refusals(client, image, *lines, ("/m", "--no-such-flag"))
+    assert refusals.pop()
+    wrong = {lines[line]: refusal for line, refusal in zip(lines, refusals, strict=True) if refusal}
+    assert not wrong and len(lines) > 5
+    assert vllm_unknown_variables(client, image, sorted(names)) == []
