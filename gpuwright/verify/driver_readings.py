@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 
 from gpuwright.errors import GpuwrightError
+from gpuwright.operations.card_power import pci_address
 from gpuwright.operations.locked_packages import LockedPackages, Packages
 from gpuwright.verify import kernel_log
 from gpuwright.verify.readings import ABSENT, Readings
@@ -128,7 +129,7 @@ def smi(readings: Readings) -> Smi | None:
     if found is None:
         return None
     rows = [[column.strip() for column in line.split(",")] for line in lines[:-1]]
-    gpus = {_four_digits(row[0]): (row[1], row[2]) for row in rows if len(row) == 3 and ":" in row[0]}
+    gpus = {pci_address(row[0]): (row[1], row[2]) for row in rows if len(row) == 3 and ":" in row[0]}
     return Smi(int(found[1]), gpus, lines[0] if len(lines) > 1 else "nothing")
 
 
@@ -150,9 +151,3 @@ def _kfd_address(place: str) -> str | None:
         return None
     domain, location = int(found[1]), int(found[2])
     return f"{domain:04x}:{location >> 8 & 0xFF:02x}:{location >> 3 & 0x1F:02x}.{location & 7}"
-
-
-def _four_digits(address: str) -> str:
-    """nvidia-smi writes eight digits of the PCI domain; the kernel four, unless there are more."""
-    domain, _, rest = address.lower().partition(":")
-    return f"{domain.removeprefix('0000'):0>4}:{rest}"
