@@ -201,7 +201,8 @@ def only(keep: tuple[Unit, ...]) -> Generator[StringCommand]:
             if [ -e "/etc/gpuwright/$3.env" ]; then
                 mv -f "/etc/gpuwright/$3.env" "/etc/gpuwright/$3.env.removed" || exit
             fi
-            rm -f "/etc/gpuwright/$3.conf" "$1/$2" && systemctl daemon-reload || exit
+            rm -rf "/var/cache/gpuwright/$3" || exit
+            rm -f "/var/lib/gpuwright/rungs/$3.env" "/etc/gpuwright/$3.conf" "$1/$2" && systemctl daemon-reload || exit
             systemctl reset-failed "$2" 2>/dev/null
             exit 0
             """,
