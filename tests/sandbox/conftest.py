@@ -14,6 +14,8 @@ import trustme
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
+from gpuwright import paths
+from gpuwright.sandbox import engine, vllm_image
 from tests.sandbox import control_node
 from tests.sandbox.control_node import ControlNode
 from tests.sandbox.driver_hosts import DRIVER, TOOLKIT, DriverHosts
@@ -55,6 +57,12 @@ def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
             gpuwright("sandbox", "down")
         if not named:
             del os.environ["GPUWRIGHT_STATE_DIR"]
+
+
+@pytest.fixture(scope="session")
+def vllm_cpu() -> str:
+    """The id of the image with vLLM for CPUs; importing its 1.7 GB is one request."""
+    return vllm_image.build(engine.connect(timeout_s=900), paths.state_dir() / "cache", print)
 
 
 @pytest.fixture(scope="session")

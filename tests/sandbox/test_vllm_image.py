@@ -11,8 +11,7 @@ import docker
 import pytest
 from docker.models.containers import Container
 
-from gpuwright.paths import state_dir
-from gpuwright.sandbox import engine, vllm_image
+from gpuwright.sandbox import engine
 from tests.fixtures import make_ok_hf
 from tests.sandbox.vllm_parser import vllm_refusals, vllm_unknown_variables
 
@@ -43,20 +42,15 @@ LIMIT_S = 900  # a start takes 30 s on two free cores
 
 @pytest.fixture(scope="module")
 def client() -> docker.DockerClient:
-    return engine.connect(timeout_s=900)  # importing 1.7 GB is one request
-
-
-@pytest.fixture(scope="module")
-def image(client: docker.DockerClient) -> str:
-    return vllm_image.build(client, state_dir() / "cache", print)
+    return engine.connect()
 
 
 @pytest.fixture
-def server(client: docker.DockerClient, image: str, tmp_path: Path) -> Iterator[Container]:
+def server(client: docker.DockerClient, vllm_cpu: str, tmp_path: Path) -> Iterator[Container]:
     """`vllm serve` on the loopback of a container of its own, as a stranger without rights."""
     model = make_ok_hf.write(tmp_path / "ok")
     container = client.containers.run(
-        image,
+        vllm_cpu,
         [*SERVE, *SMALL],
         detach=True,
         network_mode="none",
@@ -97,10 +91,10 @@ def test_two_workers_answer_and_stop(server: Container) -> None:
     assert server.wait()["StatusCode"] == 0
 
 
-def test_vllm_tells_arguments_that_it_knows(client: docker.DockerClient, image: str) -> None:
+def test_vllm_tells_arguments_that_it_knows(client: docker.DockerClient, vllm_cpu: str) -> None:
     accepted, flag, value, choice, absent, short, together = vllm_refusals(
         client,
-        image,
+        vllm_cpu,
         [*SERVE, *SMALL],
         [MODEL, "--swap-space", "4"],
         [MODEL, "-tp", "two"],
@@ -118,6 +112,9 @@ def test_vllm_tells_arguments_that_it_knows(client: docker.DockerClient, image: 
     assert together == "Error: --enable-auto-tool-choice requires --tool-call-parser"
 
 
-def test_vllm_tells_variables_that_it_knows(client: docker.DockerClient, image: str) -> None:
+def test_vllm_tells_variables_that_it_knows(client: docker.DockerClient, vllm_cpu: str) -> None:
     names = ["VLLM_CACHE_ROOT", "VLLM_SLEEP_WHEN_IDLE", "HF_HUB_OFFLINE", "VLLM_ATTENTION_BACKEND"]
-    assert vllm_unknown_variables(client, image, names) == ["VLLM_SLEEP_WHEN_IDLE", "VLLM_ATTENTION_BACKEND"]
+    assert vllm_unknown_variables(client, vllm_cpu, names) == [
+        "VLLM_SLEEP_WHEN_IDLE",
+        "VLLM_ATTENTION_BACKEND",
+    ]
