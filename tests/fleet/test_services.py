@@ -61,7 +61,9 @@ def test_what_every_service_has(fleet: tuple[FleetMachine, ...]) -> None:
             assert listens, where
             assert ("$GPUWRIGHT_GPUS" in unit) == bool(service.gpus), where
             assert "GPU-" not in unit + found.conf, where
-            assert ("--shm-size" in unit) == (len(service.gpus) > 1), where
+            assert ("--shm-size" in unit) == (len(service.gpus) > 1 or engine != "llama_cpp"), where
+            assert ("memlock=-1" in unit) == (len(service.gpus) > 1), where
+            assert "Restart=always" in unit, where
 
 
 def test_p2p_that_is_not_proven_is_off_in_vllm_as_well(fleet: tuple[FleetMachine, ...]) -> None:

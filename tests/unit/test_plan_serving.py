@@ -204,7 +204,8 @@ def test_several_ranks_get_shared_memory_memlock_and_ncclconf() -> None:
     assert ("/etc/nccl.conf", "/etc/nccl.conf") in both.mounts
     assert "--disable-custom-all-reduce" in both.arguments
     one = service(TWO_4090, {**VLLM, "gpus": [FIRST]}, model={**TENSORS, "quantisation": "awq"})
-    assert one.shm_bytes == 0 and len(one.mounts) == 1
+    assert one.shm_bytes == 1024**3 and len(one.mounts) == 1
+    assert service(TWO_4090, {"gpus": [FIRST]}).shm_bytes == 0
     assert "--disable-custom-all-reduce" not in one.arguments
 
 

@@ -17,13 +17,15 @@ class Engine(Protocol):
     """An engine module.
 
     `BUSY` is the metric of requests that are being answered, "" where there is none; `OUT_OF_MEMORY` an extended
-    regular expression for its log; `CACHE` whether it wants a place to write that stays.
+    regular expression for its log; `CACHE` whether it wants a place to write that stays; `SHM_BYTES` the size of
+    /dev/shm for one rank, 0 for Docker's own.
     """
 
     SOURCE: str
     BUSY: str
     OUT_OF_MEMORY: str
     CACHE: bool
+    SHM_BYTES: int
 
     def key(self, declared: ServiceDeclaration) -> str:
         """The variable that holds its API key."""

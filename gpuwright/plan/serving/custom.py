@@ -10,6 +10,7 @@ SOURCE = "docs/engines.md"
 BUSY = ""
 OUT_OF_MEMORY = "out of memory|OutOfMemoryError"
 CACHE = True
+SHM_BYTES = 1024**3
 WORDS = ("{model}", "{name}", "{port}", "{gpus}", "{context}", "{parallel}")
 
 

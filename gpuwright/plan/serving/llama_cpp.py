@@ -11,6 +11,7 @@ SOURCE = "llama.cpp tools/server/README.md (b11434); Debian llama.cpp-services 0
 BUSY = "llamacpp:requests_processing"
 OUT_OF_MEMORY = "failed to allocate|out of memory|ErrorOutOfDeviceMemory|unable to allocate"
 CACHE = False  # but for what CUDA compiles
+SHM_BYTES = 0
 _UBATCH = 512
 # docs/multi-gpu.md: what -sm tensor does not know.
 _NO_TENSOR_SPLIT = ("deepseek2", "deepseek_v2", "deepseek_v3", "olmoe", "mamba", "gemma3n")

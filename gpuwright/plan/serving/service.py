@@ -102,7 +102,7 @@ def plan_service(
         gpus=_needs(serving, fitting),
         ram_bytes=_ram(fitting, memory),
         cache=f"{CACHE}/{declared.name}" if engine.CACHE or owned else "",
-        shm_bytes=SHM_BYTES if serving.ranks > 1 else 0,
+        shm_bytes=SHM_BYTES if serving.ranks > 1 else engine.SHM_BYTES,
         rungs=rungs(serving, engine),
         out_of_memory=engine.OUT_OF_MEMORY if declared.out_of_memory else "",
         busy=engine.BUSY if declared.drain_s else "",
@@ -128,7 +128,9 @@ def _explain(path: str, serving: Serving, image: Chosen, fitting: Fit, engine: E
     notes.why(f"{path}.ram_bytes", fitting.reason, SOURCE)
     notes.why(f"{path}.gpu_way", "as the runtime of the cards' vendor gives them", "slice runtimes")
     notes.why(
-        f"{path}.shm_bytes", "ranks speak through /dev/shm; Docker's own is 64 MB", "vllm-project/vllm#1710"
+        f"{path}.shm_bytes",
+        "processes speak through /dev/shm, of which Docker gives 64 MB",
+        "vllm-project/vllm#1710",
     )
     notes.why(f"{path}.rungs", "out_of_memory", engine.SOURCE)
     notes.why(f"{path}.mounts", "the model; with several GPUs what NCCL or RCCL reads", "slice collectives")

@@ -16,7 +16,11 @@ OUT_OF_MEMORY = (
     "larger than the available KV cache memory|needed, which is larger than"
 )
 CACHE = True
-GIB = 1024**3
+# It wants 240 MiB free there for its queues, with one rank as well (measured with 0.32).
+SHM_BYTES = 1024**3
+GIB, MIB = 1024**3, 1024**2
+# Of one rank on a processor, where nobody knows the model's shape; and the least that is of use.
+_CPU_CACHE, _LEAST_CACHE = GIB, 64 * MIB
 _CPU_BATCH = 2048
 
 
@@ -57,9 +61,12 @@ def environment(serving: Serving) -> tuple[tuple[str, str], ...]:
         found += [("CUDA_DEVICE_ORDER", "PCI_BUS_ID")]
     if serving.variant == "rocm":
         found += [("AITER_ROOT_DIR", f"{HOME}/aiter")]
-    if not serving.cards:
-        found += [("VLLM_CPU_KVCACHE_SPACE", str(_cpu_cache_gib(serving)))]
-        found += [("VLLM_CPU_OMP_THREADS_BIND", "nobind")] if serving.ranks > 1 else []
+    if serving.ranks > 1:
+        # All ranks are on this host: what they tell each other, without any key, is for nobody else to hear.
+        found += [("GLOO_SOCKET_IFNAME", "lo")]
+        found += (
+            [("NCCL_SOCKET_IFNAME", "lo")] if serving.cards else [("VLLM_CPU_OMP_THREADS_BIND", "nobind")]
+        )
     return tuple(found)
 
 
@@ -76,6 +83,9 @@ def arguments(serving: Serving) -> tuple[str, ...]:
         # One must fit; how many more do is vLLM's to find out.
         place = words.index("--max-num-seqs")
         del words[place : place + 2]
+    if not serving.cards:
+        # Without it each rank takes nearly all that its container may have.
+        words += ["--kv-cache-memory-bytes", str(_cpu_cache(serving))]
     if serving.layout is None and serving.ranks > 1:
         words += ["--tensor-parallel-size", str(serving.ranks)]
     if serving.ranks > 1 and serving.cards and not serving.fabric:
@@ -99,14 +109,14 @@ def rung(serving: Serving, context: int, batch: int, utilisation: int) -> tuple[
     return words
 
 
-def _cpu_cache_gib(serving: Serving) -> int:
-    """Whole GiB for the cache of all requests; one where nobody knows the shape."""
+def _cpu_cache(serving: Serving) -> int:
+    """Bytes of the cache of one rank for all requests, in whole MiB."""
     request = serving.request
     if request is None:
-        return 1
+        return _CPU_CACHE // serving.ranks
     model = request.model
-    each = cache.of_layer(model, request.kv_type)
+    each = cache.of_layer(model, request.kv_type, serving.ranks)
     cells = sum(
         cache.cells(model, layer, request.context, request.users, _CPU_BATCH) for layer in range(model.layers)
     )
-    return max(1, -(-int(each * cells) // GIB))
+    return max(_LEAST_CACHE, -(-int(each * cells) // MIB) * MIB)
