@@ -11,9 +11,7 @@ import subprocess
 
 import pytest
 
-from gpuwright.paths import state_dir
 from gpuwright.sandbox import engine as docker_engine
-from gpuwright.sandbox import vllm_image
 from tests.fleet.conftest import FLEET, FleetMachine, read
 from tests.fleet.services import ENGINES, everywhere
 from tests.sandbox.hosts import Sandbox
@@ -90,17 +88,16 @@ def test_llama_server_takes_every_command_line(deployed: Sandbox) -> None:
 
 
 @pytest.mark.full
-def test_vllm_takes_every_command_line_and_knows_every_variable() -> None:
+def test_vllm_takes_every_command_line_and_knows_every_variable(vllm_cpu: str) -> None:
     client = docker_engine.connect(timeout_s=900)
-    image = vllm_image.build(client, state_dir() / "cache", print)
     lines: dict[tuple[str, ...], str] = {}
     names: set[str] = set()
     for name, found in everywhere(MACHINES, "vllm"):
         for rung in ((), *found.service.rungs):
             lines.setdefault((*found.service.arguments, *rung), name)
         names |= {each for each in found.variables if each.startswith("VLLM_")}
-    refusals = vllm_refusals(client, image, *lines, ("/m", "--no-such-flag"))
+    refusals = vllm_refusals(client, vllm_cpu, *lines, ("/m", "--no-such-flag"))
     assert refusals.pop()
     wrong = {lines[line]: refusal for line, refusal in zip(lines, refusals, strict=True) if refusal}
     assert not wrong and len(lines) > 5
-    assert vllm_unknown_variables(client, image, sorted(names)) == []
+    assert vllm_unknown_variables(client, vllm_cpu, sorted(names)) == []

@@ -8,8 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from gpuwright.paths import state_dir
-from gpuwright.sandbox import engine, vllm_image
 from tests.fixtures import make_ok_hf
 from tests.hub import hub_server
 from tests.sandbox.hosts import Sandbox
@@ -26,14 +24,20 @@ SMALL = {"name": "small", "model": "ok", "port": 8081}
 
 @pytest.fixture(scope="module")
 def settings(
-    sandbox: Sandbox, gateway: str, tmp_path_factory: pytest.TempPathFactory
+    sandbox: Sandbox, gateway: str, vllm_cpu: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[dict[str, object]]:
     """What is declared; a hub of our own has the model's files."""
-    image = vllm_image.build(engine.connect(timeout_s=900), state_dir() / "cache", print)
     folder = make_ok_hf.write(tmp_path_factory.mktemp("model") / "ok")
     files = {path.name: path.read_bytes() for path in sorted(Path(folder).iterdir())}
     chat = {
-        **{"name": "chat", "engine": "vllm", "model": "ok-hf", "port": 8080, "context": 512, "image": image},
+        **{
+            "name": "chat",
+            "engine": "vllm",
+            "model": "ok-hf",
+            "port": 8080,
+            "context": 512,
+            "image": vllm_cpu,
+        },
         **{"tensor_parallel": 2, "memory_gib": 8, "start_timeout_s": 1800},
     }
     with hub_server({"lab/ok": files}, gateway) as hub, pytest.MonkeyPatch.context() as patch:
