@@ -69,7 +69,8 @@ def plan_host(
     holds = plan_holds(catalog, kernel, drivers, fabric, runtimes, notes)
     interconnect = plan_interconnect(facts, settings, catalog, gpus, drivers, kernel, notes)
     collectives = plan_collectives(facts, settings, catalog, gpus, interconnect, notes)
-    below = (gpus, drivers, runtimes, interconnect, collectives)
+    gpu_runtime = plan_runtime_steps(facts, catalog, gpus, drivers, runtimes, notes)
+    below = (gpus, drivers, runtimes, gpu_runtime.specs, interconnect, collectives)
     stack = (facts, catalog, kernel, drivers, fabric, firmware, notes)
     plan = HostPlan(
         base=plan_base(facts, settings, catalog, drivers, notes),
@@ -89,7 +90,7 @@ def plan_host(
         kernel_steps=plan_kernel_steps(facts, settings, catalog, kernel, drivers, holds, notes),
         nvidia_driver=plan_driver_steps("nvidia", *stack),
         rocm=plan_driver_steps("amd", *stack),
-        gpu_runtime=plan_runtime_steps(facts, catalog, gpus, drivers, runtimes, notes),
+        gpu_runtime=gpu_runtime,
         why={},
     )
     if notes.refusals:

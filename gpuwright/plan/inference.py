@@ -23,6 +23,7 @@ from gpuwright.plan.serving.gpus import assign
 from gpuwright.plan.serving.service import FIRST_PORT, Ground, plan_service
 from gpuwright.plan.serving.shared import shared_fit
 from gpuwright.plan.sizing.model import ModelFacts
+from gpuwright.plan.stack_model import CdiSpec
 from gpuwright.settings import HostSettings
 
 USER = "_gpuwright"
@@ -39,6 +40,7 @@ def plan_inference(
     gpus: tuple[Gpu, ...],
     drivers: tuple[DriverPlan, ...],
     runtimes: tuple[RuntimePlan, ...],
+    specs: tuple[CdiSpec, ...],
     interconnect: InterconnectPlan,
     collectives: CollectivesPlan,
     shapes: Mapping[str, ModelFacts],
@@ -50,7 +52,7 @@ def plan_inference(
     declared = settings.inference.inference_services
     compute = cards(facts, gpus, catalog)
     ground = Ground(
-        facts, settings, catalog, store, compute, drivers, runtimes, interconnect, collectives, shapes
+        facts, settings, catalog, store, compute, drivers, runtimes, specs, interconnect, collectives, shapes
     )
     owned = assign(declared, compute, facts, notes)
     found = [

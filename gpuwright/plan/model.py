@@ -208,7 +208,8 @@ class GpuNeed:
 class Service:
     """A model server: an engine's container behind a systemd unit on a loopback port.
 
-    `arguments` are the words after the image. `gpu_way` as in EnvFile. `ram_bytes` of the machine's memory have to be
+    `arguments` are the words after the image. `gpu_way` as in EnvFile; `after` are units
+    that make what containers know GPUs by. `ram_bytes` of the machine's memory have to be
     available before a start. `cache` is a directory of the host that the engine may write to, "" for none. `shm_bytes`
     is the size of /dev/shm, 0 for the engine's default. `rungs` are further words by which a start is tried after one
     that ran out of memory, in their order; `out_of_memory` is what its log says then. `busy` is the metric of requests
@@ -229,6 +230,7 @@ class Service:
     environment: tuple[tuple[str, str], ...]
     arguments: tuple[str, ...]
     gpu_way: str
+    after: tuple[str, ...]
     gpus: tuple[GpuNeed, ...]
     ram_bytes: int
     cache: str

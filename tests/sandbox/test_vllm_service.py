@@ -68,7 +68,7 @@ def test_both_engines_answer_the_same_question(
             f"http://127.0.0.1:{port}/v1/chat/completions",
         ).stdout
         assert json.loads(answer)["choices"][0]["message"]["content"] == "ok", answer
-    ranks = sandbox.exec(HOST, "docker top gpuwright-chat -eo args | grep -c 'VLLM::Worker_TP'").stdout
+    ranks = sandbox.exec(HOST, "docker top gpuwright-chat -eo pid,args | grep -c 'VLLM::Worker_TP'").stdout
     assert ranks.strip() == "2"
     assert planned_changes(pyinfra("--dry", *ONLY, *data(settings)).stdout) == set()
     lines = [f"for _name, _data in sandbox: _data[{key!r}] = {value!r}" for key, value in settings.items()]

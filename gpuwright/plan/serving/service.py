@@ -20,6 +20,7 @@ from gpuwright.plan.serving.ladder import rungs
 from gpuwright.plan.serving.serving import CACHE, Serving
 from gpuwright.plan.serving.shapes import shape_of
 from gpuwright.plan.sizing.model import ModelFacts
+from gpuwright.plan.stack_model import CdiSpec
 from gpuwright.settings import HostSettings, ServiceDeclaration
 
 FIRST_PORT = 8080
@@ -45,6 +46,7 @@ class Ground:
     cards: tuple[Card, ...]
     drivers: tuple[DriverPlan, ...]
     runtimes: tuple[RuntimePlan, ...]
+    specs: tuple[CdiSpec, ...]
     interconnect: InterconnectPlan
     collectives: CollectivesPlan
     shapes: Mapping[str, ModelFacts]
@@ -99,6 +101,7 @@ def plan_service(
             *(custom.filled(word, serving) for word in declared.arguments),
         ),
         gpu_way=way,
+        after=tuple(spec.service for spec in ground.specs if spec.service and spec.vendor == vendor),
         gpus=_needs(serving, fitting),
         ram_bytes=_ram(fitting, memory),
         cache=f"{CACHE}/{declared.name}" if engine.CACHE or owned else "",
@@ -132,6 +135,7 @@ def _explain(path: str, serving: Serving, image: Chosen, fitting: Fit, engine: E
         "processes speak through /dev/shm, of which Docker gives 64 MB",
         "vllm-project/vllm#1710",
     )
+    notes.why(f"{path}.after", "at boot the specification of its GPUs is made first", "slice gpu_runtime")
     notes.why(f"{path}.rungs", "out_of_memory", engine.SOURCE)
     notes.why(f"{path}.mounts", "the model; with several GPUs what NCCL or RCCL reads", "slice collectives")
 
