@@ -38,7 +38,7 @@ def build(client: docker.DockerClient, work: Path, progress: Callable[[str], Non
     """The image's id (`sha256:...`), after building it when the engine lacks it (5 minutes, 450 MB of downloads).
 
     The image is 1.7 GB and the build takes 6 GB more while it runs. It starts `vllm serve` like the official images,
-    as any uid on a read-only root; HOME must be writable, with a shared memory of 512 MB. It has no compiler, so
+    as any uid on a read-only root; HOME must be writable, /dev/shm have 256 MB. It has no compiler, so
     torch.compile is off.
     """
     requirements = files("gpuwright.sandbox").joinpath("vllm_requirements.txt").read_text()
