@@ -12,10 +12,10 @@ from gpuwright.plan.notes import Notes
 from gpuwright.plan.peers import cards, peer_groups
 from gpuwright.settings import HostSettings
 
-# Always read by the vendor's library, after what the user says; services mount them read-only into their containers.
 TEMPLATE = "interconnect/collectives.conf.j2"
 ENV = "NCCL user guide, environment variables"
-# What each vendor's library reads: RCCL does not read NCCL's.
+# Always read by the vendor's library, after what the user says, and RCCL does not read NCCL's; services mount them
+# read-only into their containers.
 CONF = {"nvidia": "/etc/nccl.conf", "amd": "/etc/rccl.conf"}
 VIRTUAL = ("docker", "veth", "virbr", "br-", "lo")
 SETTING = "setting interconnect_variables"

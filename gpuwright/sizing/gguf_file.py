@@ -121,13 +121,6 @@ def _shape(path: Path, header: Header) -> ModelFacts:
     )
 
 
-def _biases(header: Header) -> str:
-    names = {tensor.name for tensor in header.tensors}
-    if "blk.0.attn_sinks.weight" in names:
-        return "all"
-    return "qkv" if "blk.0.attn_q.bias" in names else "none"
-
-
 def _nearest(model: ModelFacts, stored: int) -> str:
     """The mixture whose file would have the most similar size: a file may be quantised as its maker liked."""
     sizes = {name: sum(size(name, matrix, model, gguf=True) for matrix in matrices(model)) for name in GGUF}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from gpuwright.operations.card_power import pci_address
 from gpuwright.plan import HostPlan
 from gpuwright.plan.model import GpuNeed, Service
 from gpuwright.verify.check import UNREAD, Finding, check, compare, unknown
@@ -27,7 +28,7 @@ def in_container(readings: Readings, plan: HostPlan) -> Iterator[Finding]:
         if seen is None or uuids is None or any(not uuids.get(need.address) for need in service.gpus):
             yield unknown(service.container, UNREAD, expected)
             continue
-        inside = {address(place): uuid for name, place, uuid in seen if name == service.container}
+        inside = {pci_address(place): uuid for name, place, uuid in seen if name == service.container}
         yield compare(
             service.container,
             _named(inside) or "no GPU",
@@ -52,7 +53,7 @@ def memory(readings: Readings, plan: HostPlan) -> Iterator[Finding]:
             mine = [
                 int(mib)
                 for place, space, mib in held
-                if process is not None and space == process.space and address(place) == need.address
+                if process is not None and space == process.space and pci_address(place) == need.address
             ]
             used = sum(mine) * MIB
             least = _LOADED * need.weights_bytes
@@ -86,16 +87,6 @@ def rung(readings: Readings, plan: HostPlan) -> Iterator[Finding]:
             "Declare less, or free the GPU and remove /var/lib/gpuwright/rungs/"
             f"{service.name}.env; then systemctl restart {service.unit}.",
         )
-
-
-def address(place: str) -> str:
-    """A PCI address as the plan has it, of one with a domain of eight digits in capitals (nvidia-smi's).
-
-    >>> address("00000000:41:00.0"), address("0000:41:00.0")
-    ('0000:41:00.0', '0000:41:00.0')
-    """
-    domain, _, rest = place.lower().partition(":")
-    return f"{int(domain, 16):04x}:{rest}" if domain else place
 
 
 def _on_gpus(plan: HostPlan) -> list[Service]:

@@ -63,8 +63,7 @@ def choose(
         wrong.append(f"{row.tag} {why}")
     notes.refuse(
         f"image of service {declared.name}",
-        "; ".join(wrong)
-        or f"the catalogue has no image of {declared.engine} for {_wanted(declared, vendor)}",
+        "; ".join(wrong) or f"the catalogue has no image of {declared.engine} for {_kind(declared, vendor)}",
         f"an image that runs on {_ground(cards, branch, facts)}",
         "Set image = repository@sha256:... of one that does, or take another engine.",
     )
@@ -98,8 +97,8 @@ def _of_all(
 
 
 def _kind(declared: ServiceDeclaration, vendor: str) -> str:
-    """What an image that we do not know is built for, as far as the declaration tells."""
-    return declared.accelerator if vendor and declared.accelerator != "auto" else OWN[vendor]
+    """What an image has to be built for, as far as the declaration tells."""
+    return declared.accelerator if declared.accelerator != "auto" else OWN[vendor]
 
 
 def _meant(row: EngineRow, declared: ServiceDeclaration, vendor: str) -> bool:
@@ -127,10 +126,6 @@ def _lacks(row: EngineRow, cards: tuple[Card, ...], branch: str, facts: HostFact
         if not at_least(branch, oldest):
             return f"{reason}, not {branch}"
     return None
-
-
-def _wanted(declared: ServiceDeclaration, vendor: str) -> str:
-    return declared.accelerator if declared.accelerator != "auto" else OWN[vendor]
 
 
 def _ground(cards: tuple[Card, ...], branch: str, facts: HostFacts) -> str:
