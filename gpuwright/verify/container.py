@@ -292,11 +292,9 @@ def _devices(container: Inspected) -> list[str]:
     for device in _rows(container.get("Devices")):
         found += ["--device", str(device.get("PathOnHost"))]
     groups = container.get("GroupAdd")
-    return (
-        found + [word for group in groups or [] for word in ("--group-add", str(group))]
-        if isinstance(groups, list)
-        else found
-    )
+    for group in groups if isinstance(groups, list) else []:
+        found += ["--group-add", str(group)]
+    return found
 
 
 def _rows(value: Json) -> list[dict[str, Json]]:

@@ -8,6 +8,7 @@ from gpuwright.plan import sizing
 from gpuwright.plan.notes import Notes
 from gpuwright.plan.peers import Card
 from gpuwright.plan.serving import llama_cpp
+from gpuwright.plan.serving.serving import context_of, kv_type_of, parallel_of
 from gpuwright.plan.sizing import Request, Sizing, ram, vllm
 from gpuwright.plan.sizing.model import ModelFacts
 from gpuwright.plan.sizing.result import Layout, Need
@@ -66,13 +67,8 @@ def fit(
     return Fit(request, layout, _weights(layout), _words(layout))
 
 
-def _context(declared: ServiceDeclaration) -> int:
-    assert declared.context is not None  # the planner has put one there
-    return declared.context
-
-
 def _load(declared: ServiceDeclaration) -> str:
-    return f"{declared.parallel or 1} x {_context(declared)} tokens"
+    return f"{parallel_of(declared)} x {context_of(declared)} tokens"
 
 
 def _on_cpu(
@@ -80,7 +76,7 @@ def _on_cpu(
 ) -> Fit | None:
     if shape is None:
         return Fit(None, None, 0, "nobody says what the model is made of: the memory limit alone bounds it")
-    kv_type = "f16" if declared.kv_type == "auto" else declared.kv_type
+    kv_type = kv_type_of(declared)
     known = sizing.ENGINES[declared.engine]
     if shape.native not in known.FORMATS or kv_type not in known.KV_TYPES:
         remedy = "Take a model in one of its formats, another kv_type, or another engine."
@@ -89,14 +85,14 @@ def _on_cpu(
             f"model {name}", f"{declared.engine} does not read {shape.native}, {kv_type}", required, remedy
         )
         return None
-    if _context(declared) > shape.context:
+    if context_of(declared) > shape.context:
         _too_long(declared, name, shape, notes)
         return None
     if (why := _divides(declared, shape)) is not None:
         remedy = "Declare a tensor_parallel that divides them."
         notes.refuse(f"service {declared.name}", why, "a division that vLLM can do", remedy)
         return None
-    need = ram.needed(shape, declared.engine, _context(declared), declared.parallel or 1, kv_type)
+    need = ram.needed(shape, declared.engine, context_of(declared), parallel_of(declared), kv_type)
     if need > memory_bytes:
         notes.refuse(
             f"service {declared.name}",
@@ -111,8 +107,8 @@ def _on_cpu(
         declared.engine,
         shape.native,
         (),
-        _context(declared),
-        declared.parallel or 1,
+        context_of(declared),
+        parallel_of(declared),
         kv_type,
         memory_bytes,
     )
@@ -122,7 +118,7 @@ def _on_cpu(
 def _too_long(declared: ServiceDeclaration, name: str, shape: ModelFacts, notes: Notes) -> None:
     notes.refuse(
         f"service {declared.name}",
-        f"context {_context(declared)} is declared, and model {name} knows {shape.context} tokens",
+        f"context {context_of(declared)} is declared, and model {name} knows {shape.context} tokens",
         f"at most {shape.context}",
         "Declare less, or take a model that was trained for more.",
     )
@@ -142,9 +138,9 @@ def _request(
         engine=declared.engine,
         quantisation=shape.native,
         gpus=tuple(card.row for card in cards),
-        context=_context(declared),
-        users=declared.parallel or 1,
-        kv_type="f16" if declared.kv_type == "auto" else declared.kv_type,
+        context=context_of(declared),
+        users=parallel_of(declared),
+        kv_type=kv_type_of(declared),
         host_bytes=memory_bytes,
         utilisation=declared.gpu_memory_utilization,
     )

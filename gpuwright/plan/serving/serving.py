@@ -40,15 +40,30 @@ class Serving:
     @property
     def context(self) -> int:
         """Tokens of the longest request."""
-        assert self.declared.context is not None  # the planner has put one there
-        return self.declared.context
+        return context_of(self.declared)
 
     @property
     def parallel(self) -> int:
         """Requests of that length at the same time."""
-        return self.declared.parallel or 1
+        return parallel_of(self.declared)
 
     @property
     def kv_type(self) -> str:
         """Of the cache, as the sizing calls it."""
-        return "f16" if self.declared.kv_type == "auto" else self.declared.kv_type
+        return kv_type_of(self.declared)
+
+
+def context_of(declared: ServiceDeclaration) -> int:
+    """Tokens of the longest request; the planner has put some where none were declared."""
+    assert declared.context is not None
+    return declared.context
+
+
+def parallel_of(declared: ServiceDeclaration) -> int:
+    """Requests of that length that must fit."""
+    return declared.parallel or 1
+
+
+def kv_type_of(declared: ServiceDeclaration) -> str:
+    """Of the cache, as the sizing calls it."""
+    return "f16" if declared.kv_type == "auto" else declared.kv_type
